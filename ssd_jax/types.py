@@ -70,3 +70,18 @@ class Batch(NamedTuple):
     boxes_xyxy: Float[AnyArray, "B G 4"]  # normalised by `size`
     labels: Int[AnyArray, "B G"]  # 1 .. C-1; 0 where not valid
     valid: Bool[AnyArray, "B G"]
+
+
+class Targets(NamedTuple):
+    """The objects of a batch of images, as a loss wants them (a Batch has the same fields)."""
+
+    boxes_xyxy: Float[Array, "B G 4"]
+    labels: Int[Array, "B G"]
+    valid: Bool[Array, "B G"]
+
+
+class Predictions(NamedTuple):
+    """What a single-shot network says about every anchor of a batch of images."""
+
+    offsets: Float[Array, "B A 4"]
+    logits: Float[Array, "B A C"]

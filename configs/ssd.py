@@ -1,0 +1,108 @@
+"""SSD300 and SSD512 on VGG16, as released, and a small one for a laptop.
+
+    python -m launch.train --config configs/ssd.py:300,voc --workdir runs/ssd300
+
+Variants, joined by commas:
+  300, 512 or small     the network
+  voc, coco             the recipe of the paper on TFDS's own data sets
+  bccd, animals         a VOC folder that launch.prepare read under that name
+"""
+
+from ml_collections import ConfigDict
+
+from ssd_jax.config import defaults
+from ssd_jax.models.ssd import SSD300_EXTRAS, SSD512_EXTRAS
+
+NETWORKS = ("300", "512", "small")
+DATA = ("voc", "coco", "bccd", "animals")
+
+
+def get_config(variant: str = "300,voc") -> ConfigDict:
+    parts = variant.split(",")
+    if len(parts) != 2 or parts[0] not in NETWORKS or parts[1] not in DATA:
+        raise ValueError(
+            f"configs/ssd.py: expected one of {NETWORKS}, a comma, and one of {DATA}; "
+            f"got {variant!r}"
+        )
+    network, data = parts
+    config = defaults()
+    config.name = f"ssd_{network}_{data}"
+    if network == "small":
+        small_network(config)
+    else:
+        released_network(config, network, "coco" if data == "coco" else "voc")
+    released_recipe(config)
+    {"voc": voc, "coco": coco, "bccd": bccd, "animals": animals}[data](config)
+    if network == "small":
+        small_recipe(config)
+    return config
+
+
+def released_network(config: ConfigDict, size: str, anchors: str) -> None:
+    config.model.image_size = (int(size), int(size))
+    config.model.extras = SSD300_EXTRAS if size == "300" else SSD512_EXTRAS
+    config.anchors.preset = f"ssd{size}_{anchors}"
+
+
+def small_network(config: ConfigDict) -> None:
+    """A quarter of the channels, BatchNorm in place of ImageNet's weights, five maps."""
+    config.model.image_size = (192, 192)
+    config.model.width = 0.25
+    config.model.batch_norm = True
+    config.model.extras = SSD300_EXTRAS[:3]  # maps 24, 12, 6, 3, 1
+    config.anchors.first_scale = 0.1
+    config.anchors.s_min = 0.2
+    config.anchors.s_max = 0.9
+    config.anchors.ratios = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
+    config.input.scale = (58.0, 57.0, 57.0)
+
+
+def released_recipe(config: ConfigDict) -> None:
+    config.optimizer.learning_rate = 1e-3
+    config.train.batch_size = 32
+
+
+def voc(config: ConfigDict) -> None:
+    config.data.train = "voc/2007:trainval,voc/2012:trainval"
+    config.data.eval = "voc/2007:test"
+    config.optimizer.boundaries = (80_000, 100_000)
+    config.train.steps = 120_000
+
+
+def coco(config: ConfigDict) -> None:
+    config.data.train = "coco/2017:train"
+    config.data.eval = "coco/2017:validation"
+    config.data.canvas = (640, 640)
+    config.data.max_objects = 100
+    config.optimizer.boundaries = (280_000, 360_000)
+    config.train.steps = 400_000
+
+
+def bccd(config: ConfigDict) -> None:
+    config.data.train = "bccd:trainval"
+    config.data.eval = "bccd:test"
+    config.optimizer.boundaries = (4_000, 5_000)
+    config.train.steps = 6_000
+    config.train.eval_every = 1_000
+
+
+def animals(config: ConfigDict) -> None:
+    config.data.train = "animals:train"
+    config.data.eval = "animals:val"
+    config.data.canvas = (320, 320)
+    config.optimizer.boundaries = (8_000, 10_000)
+    config.train.steps = 12_000
+    config.train.eval_every = 2_000
+
+
+def small_recipe(config: ConfigDict) -> None:
+    """Adam and a cosine: from random weights SGD at the released rate learns too slowly."""
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.schedule = "cosine"
+    config.optimizer.weight_decay = 1e-4
+    config.optimizer.bias_multiplier = 1.0
+    config.optimizer.warmup_steps = 100
+    config.optimizer.clip_norm = 10.0
+    config.train.batch_size = 16
+    config.train.ema_decay = 0.998

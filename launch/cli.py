@@ -1,0 +1,115 @@
+"""What the commands share: flags, logging, several processes, and errors without tracebacks."""
+
+import logging
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from ssd_jax import config
+from ssd_jax.train.report import NonFiniteLossError
+
+DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error, and JAX's own log.")
+COMPILATION_CACHE = flags.DEFINE_string(
+    "compilation_cache",
+    os.path.join("~", ".cache", "ssd_jax"),
+    "Where compiled programs are kept between runs; empty: nowhere.",
+)
+
+# What a user's input can cause; anything else is a defect of ours and keeps its traceback.
+USER_ERRORS = (ValueError, OSError, NonFiniteLossError)
+
+
+def define_config(required: bool = False) -> flags.FlagHolder:
+    """Defines --config and its overrides, `--config.group.field=value`."""
+    flag = config_flags.DEFINE_config_file(
+        "config", None, "A file of configs/, with its variant: configs/ssd.py:300,voc"
+    )
+    if required:
+        flags.mark_flag_as_required("config")
+    return flag
+
+
+def define_workdir() -> flags.FlagHolder:
+    """Defines --workdir."""
+    flag = flags.DEFINE_string("workdir", None, "The folder of the run.")
+    flags.mark_flag_as_required("workdir")
+    return flag
+
+
+def define_distributed() -> flags.FlagHolder:
+    """Defines --distributed and the three flags for hosts that cannot find each other."""
+    flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0.")
+    flags.DEFINE_integer("num_processes", None, "How many processes take part.")
+    flags.DEFINE_integer("process_id", None, "The number of this one.")
+    return flags.DEFINE_bool(
+        "distributed",
+        False,
+        "Run on several processes. On a TPU pod, SLURM or Open MPI the rest is found out; "
+        "elsewhere give --coordinator_address, --num_processes and --process_id.",
+    )
+
+
+def initialize_distributed() -> None:
+    """Joins the other processes, where --distributed asks for it; before JAX is used."""
+    values = flags.FLAGS
+    if values.distributed:
+        jax.distributed.initialize(
+            coordinator_address=values.coordinator_address,
+            num_processes=values.num_processes,
+            process_id=values.process_id,
+        )
+
+
+def experiment_from(flag: flags.FlagHolder, workdir: pathlib.Path) -> config.Experiment:
+    """Returns the config of --config, or the one that the workdir's run saved.
+
+    Raises:
+      ValueError: where a field is unknown or mistyped, or there is neither.
+    """
+    if flag.value is not None:
+        return config.resolve(flag.value)
+    return config.load(workdir / config.FILE)
+
+
+def positional() -> list[str]:
+    """Returns the words of the command line that belong to no flag."""
+    return flags.FLAGS(sys.argv)[1:]
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Runs a command's `main`: exit status 0, or what it returns, or 1 with an error in a line."""
+
+    def guarded(argv: Sequence[str]) -> int | None:
+        del argv
+        logging.basicConfig(
+            format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, force=True
+        )
+        logging.getLogger("ssd_jax").setLevel(logging.INFO)
+        if COMPILATION_CACHE.value:
+            cache = os.path.expanduser(COMPILATION_CACHE.value)
+            jax.config.update("jax_compilation_cache_dir", cache)
+        try:
+            return main()
+        except USER_ERRORS as error:
+            if DEBUG.value:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+
+    def parse(argv: Sequence[str]) -> list[str]:
+        # ml_collections lets an unknown field of a config out as an AttributeError.
+        try:
+            return app.parse_flags_with_usage(argv)
+        except (AttributeError, FileNotFoundError, ValueError, TypeError) as error:
+            if "--debug" in argv:
+                raise
+            text = str(error).strip("'\"").replace("\\'", "'").replace("\\n", " ")
+            print(f"error: in the flags: {text}", file=sys.stderr)
+            sys.exit(1)
+
+    app.run(guarded, flags_parser=parse)

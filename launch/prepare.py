@@ -1,0 +1,169 @@
+"""Turns a folder of annotated pictures into a data set that can be trained on.
+
+A VOC folder (JPEGImages, Annotations, ImageSets/Main), a COCO folder (instances JSON and
+pictures), or the embedded scenes of shapes, which need no input:
+
+    python -m launch.prepare --format voc --source VOCdevkit/VOC2007 --name my_voc
+    python -m launch.prepare --format coco --source coco --name my_coco
+    python -m launch.prepare --format shapes --name shapes
+
+Data sets of TFDS itself (voc/2007, voc/2012, coco/2017) are read as TFDS prepared them, in
+array_record files, under the same --data_dir.
+"""
+
+import sys
+
+import numpy as np
+from absl import app, flags, logging
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ssd_jax.data import coco, prepare, shapes, voc
+from ssd_jax.data.examples import Dataset, Problem
+
+_FORMAT = flags.DEFINE_enum("format", None, ["voc", "coco", "shapes"], "What is read.")
+_SOURCE = flags.DEFINE_string("source", None, "The folder to read; shapes need none.")
+_NAME = flags.DEFINE_string("name", None, "Name of the data set: letters, digits, underscores.")
+_DATA_DIR = flags.DEFINE_string("data_dir", "datasets", "Folder of all prepared data sets.")
+_ON_ERROR = flags.DEFINE_enum(
+    "on_error",
+    "stop",
+    ["stop", "skip"],
+    "Input that cannot be used: stop, naming all of it and writing nothing; or skip, leaving out "
+    "and listing it.",
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a data set of the same name.")
+_CLASSES = flags.DEFINE_list(
+    "classes", [], "Class names in the order of their labels; by default all that occur."
+)
+_DROP_OTHERS = flags.DEFINE_bool(
+    "drop_others", False, "With --classes: leave objects of other classes out on purpose."
+)
+_NUM_TRAIN = flags.DEFINE_integer("num_train", 2000, "shapes: scenes in train.", lower_bound=1)
+_NUM_VAL = flags.DEFINE_integer("num_val", 400, "shapes: scenes in val.", lower_bound=1)
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "shapes: side in pixels.", lower_bound=32)
+_OBJECT_SIZE = flags.DEFINE_list(
+    "object_size", ["0.1", "0.667"], "shapes: smallest and largest object, as part of the side."
+)
+_MAX_OBJECTS = flags.DEFINE_integer("max_objects", 8, "shapes: most on a scene.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "shapes: another seed gives other scenes.")
+
+_SHOWN_PROBLEMS = 20
+
+
+def main(argv: list[str]) -> None:
+    """Prepares one data set and says what is in it."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    logging.set_verbosity(logging.WARNING)  # TFDS reports each file
+    console = Console()
+    try:
+        dataset = _open()
+        summary = _prepare(dataset)
+    except prepare.BadData as error:
+        _print_problems(error.problems, "Nothing was written")
+        sys.exit("Correct the input, or leave these out with --on_error skip.")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    _print_summary(console, dataset, summary)
+    if summary.left_out:
+        _print_problems(summary.left_out, "Left out")
+        print(f"All of it: {summary.folder / prepare.LEFT_OUT_FILE}", file=sys.stderr)
+
+
+def _open() -> Dataset:
+    if _FORMAT.value == "shapes":
+        smallest, largest = (float(size) for size in _OBJECT_SIZE.value)
+        return shapes.ShapeScenes(
+            num_train=_NUM_TRAIN.value,
+            num_val=_NUM_VAL.value,
+            image_size=_IMAGE_SIZE.value,
+            object_size=(smallest, largest),
+            max_objects=_MAX_OBJECTS.value,
+            seed=_SEED.value,
+        )
+    if not _SOURCE.value:
+        raise app.UsageError(f"--format {_FORMAT.value} needs --source DIR")
+    if _DROP_OTHERS.value and not _CLASSES.value:
+        raise app.UsageError("--drop_others needs --classes")
+    reader = {"voc": voc.VocFolder, "coco": coco.CocoFolder}[_FORMAT.value]
+    return reader(_SOURCE.value, class_names=_CLASSES.value, drop_others=_DROP_OTHERS.value)
+
+
+def _prepare(dataset: Dataset) -> prepare.Summary:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        tasks = {
+            split: progress.add_task(split, total=size)
+            for split, size in dataset.split_sizes.items()
+        }
+        return prepare.prepare(
+            dataset,
+            name=_NAME.value,
+            data_dir=_DATA_DIR.value,
+            on_error=_ON_ERROR.value,
+            overwrite=_OVERWRITE.value,
+            progress=lambda split, example: progress.advance(tasks[split]),
+        )
+
+
+def _print_summary(console: Console, dataset: Dataset, summary: prepare.Summary) -> None:
+    splits = summary.splits
+    table = Table(title=f"{_NAME.value}: {summary.folder} ({summary.seconds:.1f} s)")
+    table.add_column("label", justify="right")
+    table.add_column("class")
+    for split in splits:
+        table.add_column(split, justify="right")
+    for index, name in enumerate(dataset.class_names):
+        counts = (str(split.objects_per_class[index]) for split in splits.values())
+        table.add_row(str(index + 1), name, *counts)
+    table.add_section()
+    rows = {
+        "objects": lambda split: split.objects_per_class.total(),
+        "difficult": lambda split: split.difficult,
+        "crowds": lambda split: split.crowds,
+        "images": lambda split: split.images,
+        "images without objects": lambda split: split.images_without_objects,
+        "most objects on an image": lambda split: split.max_objects,
+        "image height, median (max)": lambda split: _sizes(split.sizes, 0),
+        "image width, median (max)": lambda split: _sizes(split.sizes, 1),
+        "object size, 10/50/90 %": lambda split: _percentiles(split.relative_sizes),
+    }
+    for name, value in rows.items():
+        table.add_row("", name, *(str(value(split)) for split in splits.values()))
+    console.print(table)
+    print(
+        "Label 0 is background. Object size is sqrt(box area / image area).\n"
+        f"Read it as {_NAME.value}:SPLIT, with room for "
+        f"{max(split.max_objects for split in splits.values())} objects an image."
+    )
+
+
+def _sizes(sizes: list[tuple[int, int]], axis: int) -> str:
+    lengths = [size[axis] for size in sizes]
+    return f"{np.median(lengths):.0f} ({max(lengths)})" if lengths else "-"
+
+
+def _percentiles(values: list[float]) -> str:
+    return (
+        " ".join(f"{value:.2f}" for value in np.percentile(values, (10, 50, 90))) if values else "-"
+    )
+
+
+def _print_problems(problems: list[Problem], heading: str) -> None:
+    print(f"{heading}: {len(problems)} problems", file=sys.stderr)
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        print(f"  {problem}", file=sys.stderr)
+    if len(problems) > _SHOWN_PROBLEMS:
+        print(f"  ... and {len(problems) - _SHOWN_PROBLEMS} more", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["format", "name"])
+    app.run(main)

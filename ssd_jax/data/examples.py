@@ -1,0 +1,207 @@
+"""What every annotation format is read into, and the checks that all of them share.
+
+Corners in files are pixels, and differ in where they count from: VOC's first pixel is 1 and its
+corners are inclusive, COCO's boxes are continuous and start at 0. `continuous_box` turns both into
+one thing: x0 .. x1 such that x1 - x0 is the width in pixels (VOC's inclusive "+1" width).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ssd_jax.data import images
+
+# Tools that count from 0 write xmin = 0 into VOC files, and others round: a corner this far
+# outside the picture is moved onto its border. Farther out is an error.
+BORDER_TOLERANCE = 1.0
+
+
+class Example(NamedTuple):
+    """One annotated picture, as it is written into a data set."""
+
+    image_id: str
+    filename: str
+    image: bytes  # encoded, as it was in its file
+    height: int  # upright, in pixels
+    width: int
+    boxes_xyxy: np.ndarray  # float64[n, 4], normalised by the upright size
+    labels: np.ndarray  # int32[n], from 0, without background: an index into the class names
+    difficult: np.ndarray  # bool[n]
+    crowd: np.ndarray  # bool[n]
+    area: np.ndarray  # float64[n], pixels squared; of the mask where the format has one
+
+
+class Object(NamedTuple):
+    """One checked object, in the pixels of the picture that its annotation refers to."""
+
+    box: np.ndarray  # float64[4], from `continuous_box`
+    label: int  # from 0, without background
+    area: float
+    difficult: bool = False
+    crowd: bool = False
+
+
+class Problem(NamedTuple):
+    """Something in the input that cannot be used, and where it is."""
+
+    file: str
+    where: str  # the object or the line, empty where it is the whole file
+    reason: str
+
+    def __str__(self) -> str:
+        where = f", {self.where}" if self.where else ""
+        return f"{self.file}{where}: {self.reason}"
+
+
+class Problems:
+    """Collects problems in the order in which they were found, each once."""
+
+    def __init__(self):
+        self._found: dict[Problem, None] = {}
+
+    def add(self, file: object, reason: object, where: str = "") -> None:
+        """Notes that `file` (and in it `where`, such as "object 3 (dog)") cannot be used."""
+        self._found[Problem(str(file), where, str(reason))] = None
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._found)
+
+
+class Dataset(Protocol):
+    """What a format's reader gives to the writer."""
+
+    class_names: tuple[str, ...]  # without background
+    category_ids: tuple[int, ...]  # the number of each class in the original annotations
+    split_sizes: dict[str, int]
+
+    def examples(self, split: str, problems: Problems) -> Iterator[Example]:
+        """Yields what can be used of a split, in order, and adds the rest to `problems`."""
+        ...
+
+
+def continuous_box(
+    corners: tuple[float, float, float, float], size: tuple[int, int], *, first_pixel: int
+) -> np.ndarray:
+    """Checks the corners of a box and makes them continuous.
+
+    Args:
+        corners: xmin, ymin, xmax, ymax as written in the file.
+        size: height and width of the picture that the corners refer to.
+        first_pixel: 1 where corners are inclusive and count from 1 (VOC), 0 where they are
+            continuous (COCO).
+
+    Returns:
+        float64[4], x0 y0 x1 y1 in pixels inside the picture.
+
+    Raises:
+        ValueError: where the box has no area, is inside out, or leaves the picture by more than
+            `BORDER_TOLERANCE`; the message is the reason, without a place.
+    """
+    x_min, y_min, x_max, y_max = corners
+    if not np.isfinite(corners).all():
+        raise ValueError(f"corners are not finite: {_text(corners)}")
+    for low, high, axis in ((x_min, x_max, "x"), (y_min, y_max, "y")):
+        if low > high:
+            raise ValueError(f"{axis}min > {axis}max in {_text(corners)}")
+        if low == high:
+            raise ValueError(f"no area: {axis}min = {axis}max in {_text(corners)}")
+    height, width = size
+    box = np.array((x_min - first_pixel, y_min - first_pixel, x_max, y_max), np.float64)
+    inside = np.clip(box, 0, (width, height, width, height))
+    if np.abs(box - inside).max() > BORDER_TOLERANCE:
+        raise ValueError(f"outside the picture of {width} x {height}: {_text(corners)}")
+    if not (inside[:2] < inside[2:]).all():
+        raise ValueError(f"no area inside the picture of {width} x {height}: {_text(corners)}")
+    return inside
+
+
+def frame_of_annotations(
+    annotated_size: tuple[int, int], upright_size: tuple[int, int], orientation: int
+) -> int:
+    """Decides by which orientation boxes must be turned to agree with the upright picture.
+
+    Cameras store a picture as the sensor saw it, and an EXIF orientation. Annotations refer
+    either to what viewers show or to the stored pixels; the size in the annotation tells which.
+    Where it cannot (a square, or half a turn), what viewers show is meant.
+
+    Args:
+        annotated_size: height and width in the annotation.
+        upright_size: height and width after the EXIF rotation.
+        orientation: the picture's EXIF orientation.
+
+    Returns:
+        1 where the boxes already agree with the upright picture, or `orientation`.
+
+    Raises:
+        ValueError: where the annotation's size is neither that of the stored picture nor that of
+            the upright one.
+    """
+    if annotated_size == upright_size:
+        return 1
+    if orientation in images.SWAPPING_ORIENTATIONS and annotated_size == upright_size[::-1]:
+        return orientation
+    raise ValueError(
+        f"the annotation says {annotated_size[1]} x {annotated_size[0]}, "
+        f"the picture is {upright_size[1]} x {upright_size[0]}"
+    )
+
+
+def turn_upright(boxes_xyxy: np.ndarray, orientation: int) -> np.ndarray:
+    """Maps normalised boxes of a stored picture onto the picture that EXIF turned upright."""
+    x0, y0, x1, y1 = np.moveaxis(boxes_xyxy, -1, 0)
+    turned = {
+        1: (x0, y0, x1, y1),
+        2: (1 - x1, y0, 1 - x0, y1),  # mirrored
+        3: (1 - x1, 1 - y1, 1 - x0, 1 - y0),  # half a turn
+        4: (x0, 1 - y1, x1, 1 - y0),
+        5: (y0, x0, y1, x1),  # transposed
+        6: (1 - y1, x0, 1 - y0, x1),  # a quarter turn clockwise
+        7: (1 - y1, 1 - x1, 1 - y0, 1 - x0),
+        8: (y0, 1 - x1, y1, 1 - x0),
+    }[orientation]
+    return np.stack(turned, axis=-1)
+
+
+def make_example(
+    *,
+    image_id: str,
+    filename: str,
+    image: bytes,
+    upright_size: tuple[int, int],
+    annotated_size: tuple[int, int],
+    frame: int,
+    objects: Sequence[Object],
+) -> Example:
+    """Gathers checked objects into an example, normalised and turned upright.
+
+    Args:
+        image_id: what the annotations call the picture.
+        filename: the name of its file.
+        image: the encoded picture.
+        upright_size: height and width of the picture as `images.decode` reads it.
+        annotated_size: height and width of the picture that the boxes refer to.
+        frame: what `frame_of_annotations` said.
+        objects: what is on the picture, with boxes from `continuous_box`.
+    """
+    height, width = annotated_size
+    boxes = np.array([item.box for item in objects], np.float64).reshape(-1, 4)
+    return Example(
+        image_id=image_id,
+        filename=filename,
+        image=image,
+        height=upright_size[0],
+        width=upright_size[1],
+        boxes_xyxy=turn_upright(boxes / (width, height, width, height), frame),
+        labels=np.array([item.label for item in objects], np.int32),
+        difficult=np.array([item.difficult for item in objects], bool),
+        crowd=np.array([item.crowd for item in objects], bool),
+        area=np.array([item.area for item in objects], np.float64),
+    )
+
+
+def _text(corners: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{corner:g}" for corner in corners) + ")"

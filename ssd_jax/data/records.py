@@ -1,0 +1,238 @@
+"""Reading prepared data sets by name, record by record, without TensorFlow.
+
+A data set is named as `NAME:SPLIT`, and several, separated by commas, are read one after the
+other. NAME is that of `launch.prepare` or of TFDS (`voc/2007`, `voc/2012`, `coco/2017`); SPLIT is
+anything TFDS understands: `train`, `train+validation`, `train[:10%]`. For example
+
+    voc/2007:train+validation,voc/2012:train+validation
+"""
+
+import bisect
+import difflib
+import itertools
+import json
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from ssd_jax.data import images
+
+# The numbers of COCO's 80 classes; TFDS's coco keeps only their order.
+COCO_CATEGORY_IDS = tuple(
+    number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+)
+
+
+class Record(NamedTuple):
+    """One picture and its objects, nothing dropped and nothing padded."""
+
+    image_id: str
+    image: bytes  # encoded; `images.decode` reads it
+    height: int  # of the upright picture, in pixels
+    width: int
+    boxes_xyxy: np.ndarray  # float32[n, 4], normalised
+    labels: np.ndarray  # int32[n], 1 .. C-1
+    difficult: np.ndarray  # bool[n]
+    crowd: np.ndarray  # bool[n]
+    area: np.ndarray  # float32[n], pixels squared; of the mask where the format has one
+
+    @property
+    def boxes_in_pixels(self) -> np.ndarray:
+        """The boxes as float64[n, 4] in continuous pixels: width is x1 - x0, VOC's "+1" width.
+
+        Normalised float32 differs from the annotation by about a ten-thousandth of a pixel;
+        annotations are written with three decimals at most, so rounding to those gives them back.
+        """
+        size = np.array((self.width, self.height) * 2, np.float64)
+        return np.round(self.boxes_xyxy.astype(np.float64) * size, 3)
+
+
+class Source:
+    """Random access to the records of one or more prepared data sets; use `open_source`.
+
+    Has a length and takes an index; can be pickled, for worker processes.
+
+    Attributes:
+        class_names: without background; the class of label l is class_names[l - 1].
+        category_ids: what the original annotations call the classes, in the same order.
+    """
+
+    def __init__(self, parts: list["_Part"]):
+        self._parts = parts
+        self._ends = list(itertools.accumulate(len(part.rows) for part in parts))
+        self.class_names = parts[0].class_names
+        self.category_ids = parts[0].category_ids
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Record:
+        index = int(index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"records.Source: expected an index below {len(self)}, got {index}")
+        number = bisect.bisect_right(self._ends, index)
+        start = self._ends[number - 1] if number else 0
+        return self._parts[number].record(index - start)
+
+    def __repr__(self) -> str:
+        return f"Source({', '.join(part.spec for part in self._parts)}: {len(self)} records)"
+
+
+def open_source(spec: str, data_dir: str | pathlib.Path) -> Source:
+    """Opens one or more prepared data sets as one.
+
+    Args:
+        spec: `NAME:SPLIT`, or several of them separated by commas.
+        data_dir: where prepared data sets stand.
+
+    Raises:
+        ValueError: where a data set or a split is not there, with what is and with the command
+            that prepares it; and where two data sets have different classes.
+    """
+    data_dir = pathlib.Path(data_dir)
+    parts = [_Part(item.strip(), data_dir) for item in spec.split(",")]
+    for part in parts[1:]:
+        if part.class_names != parts[0].class_names:
+            raise ValueError(
+                f"records.open_source: expected the classes of {parts[0].spec} "
+                f"({', '.join(parts[0].class_names)}), got those of {part.spec} "
+                f"({', '.join(part.class_names)})"
+            )
+    return Source(parts)
+
+
+def prepared(data_dir: str | pathlib.Path) -> dict[str, pathlib.Path]:
+    """Finds every prepared data set: the folder of its newest version, by name."""
+    data_dir = pathlib.Path(data_dir)
+    found = {}
+    for pattern in ("*/*/features.json", "*/*/*/features.json"):  # name or name/config
+        for path in data_dir.glob(pattern):
+            folder = path.parent
+            name = folder.parent.relative_to(data_dir).as_posix()
+            if not name.startswith(".") and _version(folder) > _version(found.get(name)):
+                found[name] = folder
+    return dict(sorted(found.items()))
+
+
+class _Part:
+    """One split of one data set."""
+
+    def __init__(self, spec: str, data_dir: pathlib.Path):
+        name, colon, split = spec.partition(":")
+        if not (name and colon and split):
+            raise ValueError(f"records.open_source: expected NAME:SPLIT, got {spec!r}")
+        folder = _find(name, data_dir)
+        info = tfds.builder_from_directory(folder).info
+        self.spec = spec
+        self.rows = _open_rows(folder, name, split)
+        self.class_names = _class_names(info, name)
+        self.category_ids = _category_ids(folder, name, len(self.class_names))
+        # TFDS's voc divides VOC's inclusive corners, which count from 1, without a shift.
+        self._corner_shift = 1.0 if name.split("/")[0] == "voc" else 0.0
+
+    def record(self, index: int) -> Record:
+        row = self.rows[index]
+        objects = row["objects"]
+        image = row["image"]
+        if "image/height" in row:
+            height, width = int(row["image/height"]), int(row["image/width"])
+        else:
+            height, width = images.upright_size(image)
+
+        boxes_yxyx = np.array(objects["bbox"], np.float32).reshape(-1, 4)
+        boxes_xyxy = boxes_yxyx[:, (1, 0, 3, 2)]
+        if self._corner_shift:
+            shift = np.array((1 / width, 1 / height, 0, 0), np.float32) * self._corner_shift
+            boxes_xyxy = np.maximum(boxes_xyxy - shift, 0)
+        sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) * np.array((width, height), np.float32)
+        none = np.zeros(len(boxes_xyxy), bool)
+        return Record(
+            image_id=_image_id(row),
+            image=image,
+            height=height,
+            width=width,
+            boxes_xyxy=boxes_xyxy,
+            labels=np.array(objects["label"], np.int32).reshape(-1) + 1,
+            difficult=np.array(objects.get("is_difficult", none), bool).reshape(-1),
+            crowd=np.array(objects.get("is_crowd", none), bool).reshape(-1),
+            area=np.array(objects.get("area", sides.prod(axis=1)), np.float32).reshape(-1),
+        )
+
+
+def _find(name: str, data_dir: pathlib.Path) -> pathlib.Path:
+    found = prepared(data_dir)
+    if name in found:
+        return found[name]
+    near = difflib.get_close_matches(name, found, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    if name.split("/")[0] in ("voc", "coco"):
+        command = (
+            f"tfds build {name} --data_dir {data_dir} --file_format array_record"
+            " (once, where TensorFlow is installed)"
+        )
+    else:
+        command = (
+            f"python -m launch.prepare --format {'shapes' if name == 'shapes' else 'voc|coco'} "
+            f"{'' if name == 'shapes' else '--source DIR '}--name {name} --data_dir {data_dir}"
+        )
+    raise ValueError(
+        f"records.open_source: no data set {name!r} in {data_dir}, "
+        f"which has: {', '.join(found) or 'none'}{hint}. Prepare it with: {command}"
+    )
+
+
+def _open_rows(folder: pathlib.Path, name: str, split: str):
+    builder = tfds.builder_from_directory(folder)
+    if builder.info.file_format not in tfds.core.FileFormat.with_random_access():
+        raise ValueError(
+            f"records.open_source: expected {name} in array_record files, got "
+            f"{builder.info.file_format.value}; prepare it again with --file_format array_record"
+        )
+    try:
+        rows = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    except ValueError as error:
+        splits = ", ".join(f"{s.name} ({s.num_examples})" for s in builder.info.splits.values())
+        raise ValueError(
+            f"records.open_source: no split {split!r} in {name}, which has: {splits}"
+        ) from error
+    if not len(rows):
+        raise ValueError(f"records.open_source: split {split!r} of {name} is empty")
+    return rows
+
+
+def _class_names(info: tfds.core.DatasetInfo, name: str) -> tuple[str, ...]:
+    try:
+        return tuple(info.features["objects"]["label"].names)
+    except KeyError:
+        raise ValueError(
+            f"records.open_source: expected {name} to have objects with labels, "
+            f"got {', '.join(info.features)}"
+        ) from None
+
+
+def _category_ids(folder: pathlib.Path, name: str, num_classes: int) -> tuple[int, ...]:
+    metadata = folder / "metadata.json"
+    if metadata.exists():
+        ids = json.loads(metadata.read_text()).get("category_ids")
+        if ids:
+            return tuple(ids)
+    if name.split("/")[0] == "coco" and num_classes == len(COCO_CATEGORY_IDS):
+        return COCO_CATEGORY_IDS
+    return tuple(range(1, num_classes + 1))
+
+
+def _image_id(row: dict) -> str:
+    if "image/id" in row:
+        return _text(row["image/id"])
+    return pathlib.PurePath(_text(row["image/filename"])).stem
+
+
+def _text(value) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _version(folder: pathlib.Path | None) -> tuple[int, ...]:
+    numbers = folder.name.split(".") if folder else []
+    return tuple(int(number) for number in numbers) if all(map(str.isdigit, numbers)) else ()

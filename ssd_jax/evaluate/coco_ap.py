@@ -1,0 +1,84 @@
+"""COCO's average precision and recall: IoU .50:.05:.95, by object size and detections per image.
+
+The matching is hotcoco's, which gives the same numbers as pycocotools, bit for bit (the tests
+compare the two), without its text on the terminal and about fifty times faster.
+"""
+
+from typing import NamedTuple
+
+import hotcoco
+import numpy as np
+
+from ssd_jax.evaluate.ground_truth import DetectionTable, ObjectTable
+
+# COCO leaves out an object whose area is outside the range that is measured, and the widest range
+# ends at 1e10. An object of this area is left out of them all: that is VOC's rule for difficult
+# objects. (iscrowd would also leave it out, but with another overlap and for many detections.)
+_UNCOUNTED_AREA = 1e12
+
+_AREAS = ("all", "small", "medium", "large")  # in the order of the library's tables
+
+
+class CocoScores(NamedTuple):
+    """COCO's twelve numbers, and those of each class; NaN where there is no object to find."""
+
+    summary: dict[str, float]  # AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl
+    per_class: dict[str, np.ndarray]  # AP AP50 AP75, float64[C - 1]
+
+
+def evaluate(
+    objects: ObjectTable, detections: DetectionTable, *, num_images: int, num_classes: int
+) -> CocoScores:
+    """Returns the scores of a data set's detections by COCO's rules.
+
+    Crowds are ignored as COCO does; difficult objects are left out: neither they nor the one
+    detection matched to each count.
+
+    Args:
+      objects: of the data set.
+      detections: of the data set; the best 100 of an image and class count.
+      num_images: images of the data set, those without objects included.
+      num_classes: C, background included.
+    """
+    x0, y0, x1, y1 = objects.boxes_xyxy.T
+    truth = hotcoco.COCO.from_arrays(
+        images=[{"id": i} for i in range(num_images)],
+        categories=[{"id": label, "name": str(label)} for label in range(1, num_classes)],
+        image_ids=objects.image,
+        category_ids=objects.labels,
+        boxes=np.stack([x0, y0, x1 - x0, y1 - y0], axis=1),
+        area=np.where(objects.difficult, _UNCOUNTED_AREA, objects.area),
+        iscrowd=objects.crowd,
+    )
+    x0, y0, x1, y1 = detections.boxes_xyxy.T
+    results = truth.loadRes(
+        np.stack(
+            [detections.image, x0, y0, x1 - x0, y1 - y0, detections.scores, detections.labels],
+            axis=1,
+        )
+    )
+    evaluation = hotcoco.COCOeval(truth, results, "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval["precision"]  # [10 IoUs, 101 recalls, C - 1, 4 areas, 3 limits]
+    recall = evaluation.eval["recall"]  # [10 IoUs, C - 1, 4 areas, 3 limits]
+
+    summary = {
+        "AP": _mean(precision[..., 0, 2]),
+        "AP50": _mean(precision[0, ..., 0, 2]),
+        "AP75": _mean(precision[5, ..., 0, 2]),
+    }
+    summary |= {f"AP{a[0]}": _mean(precision[..., i, 2]) for i, a in enumerate(_AREAS) if i}
+    summary |= {f"AR{n}": _mean(recall[..., 0, i]) for i, n in enumerate((1, 10, 100))}
+    summary |= {f"AR{a[0]}": _mean(recall[..., i, 2]) for i, a in enumerate(_AREAS) if i}
+    ious = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+    per_class = {
+        name: np.array([_mean(precision[rows, :, k, 0, 2]) for k in range(num_classes - 1)])
+        for name, rows in ious.items()
+    }
+    return CocoScores(summary, per_class)
+
+
+def _mean(table: np.ndarray) -> float:
+    """Returns the mean of the entries that have objects (the others are -1), NaN without any."""
+    return float(table[table > -1].mean()) if (table > -1).any() else float("nan")

@@ -1,0 +1,129 @@
+"""The geometry of SSD's augmentation: expansion, the seven crop samplers, and what boxes become.
+
+Both are windows on the image: rectangles (x0, y0, x1, y1) in units of the image's width and height,
+(0, 0, 1, 1) being all of it. A window beyond the image expands it, one inside crops it, one with
+x0 > x1 flips it; windows nest, and `ops.resample` shows what is in one.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from ssd_jax.ops import boxes
+
+Window = Float[Array, "4"]
+
+
+class Crop(NamedTuple):
+    """A drawn crop."""
+
+    window_xyxy: Window
+    sampler: Int[Array, ""]  # which drew it: 0 the whole image, i + 1 that of min_ious[i]
+
+
+def whole() -> Window:
+    """Returns the window that is the image itself."""
+    return jnp.array([0.0, 0.0, 1.0, 1.0])
+
+
+def nest(outer_xyxy: Window, inner_xyxy: Window) -> Window:
+    """Returns a window given in the coordinates of another one, in those of the other's image."""
+    origin, corner = outer_xyxy[:2], outer_xyxy[2:]
+    return jnp.tile(origin, 2) + inner_xyxy * jnp.tile(corner - origin, 2)
+
+
+def flip(window_xyxy: Window) -> Window:
+    """Returns the window seen in a mirror: left and right exchanged."""
+    x0, y0, x1, y1 = window_xyxy
+    return jnp.stack([x1, y0, x0, y1])
+
+
+def expand(key: PRNGKeyArray, *, probability: float = 0.5, max_ratio: float = 4.0) -> Window:
+    """Returns, with `probability`, a window of U(1, max_ratio) times the image's size around it.
+
+    The image lies in it uniformly, at any fraction of a pixel (SSD, released `ExpandImage`: whole
+    pixels).
+    """
+    apply_key, ratio_key, offset_key = jax.random.split(key, 3)
+    ratio = jax.random.uniform(ratio_key, minval=1.0, maxval=max_ratio)
+    ratio = jnp.where(jax.random.bernoulli(apply_key, probability), ratio, 1.0)
+    origin = (1 - ratio) * jax.random.uniform(offset_key, (2,))
+    return jnp.concatenate([origin, origin + ratio])
+
+
+def sample(
+    key: PRNGKeyArray,
+    boxes_xyxy: Float[Array, "G 4"],
+    valid: Bool[Array, " G"],
+    *,
+    min_ious: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0),
+    num_trials: int = 50,
+    scale: tuple[float, float] = (0.3, 1.0),
+    aspect: tuple[float, float] = (0.5, 2.0),
+) -> Crop:
+    """Draws a crop by SSD's samplers (SSD, section 2.2; released `GenerateBatchSamples`).
+
+    Each sampler draws `num_trials` rectangles and succeeds with its first in which some object has
+    at least its IoU with the rectangle. One of those that succeeded is taken uniformly; the whole
+    image always succeeds. The sampler of IoU 0 ("any") asks for an object too, as in the released
+    code, so an image without objects is never cropped.
+
+    Args:
+      key: of the random choices.
+      boxes_xyxy: the objects.
+      valid: which of them exist.
+      min_ious: of each sampler but the whole image.
+      num_trials: of each sampler.
+      scale: range of the square root of the crop's area, in units of the image's.
+      aspect: range of width to height, in those units too; narrowed so that the crop fits.
+    """
+    trial_key, choice_key = jax.random.split(key)
+    shape = (len(min_ious), num_trials)
+    u = jax.random.uniform(trial_key, (4, *shape))
+    scales = scale[0] + u[0] * (scale[1] - scale[0])
+    narrowest, widest = jnp.maximum(aspect[0], scales**2), jnp.minimum(aspect[1], scales**-2)
+    aspects = narrowest + u[1] * (widest - narrowest)
+    width = jnp.minimum(scales * jnp.sqrt(aspects), 1)
+    height = jnp.minimum(scales / jnp.sqrt(aspects), 1)
+    x0, y0 = u[2] * (1 - width), u[3] * (1 - height)
+    trials = jnp.stack([x0, y0, x0 + width, y0 + height], axis=-1)
+
+    iou = boxes.pairwise_iou(trials.reshape(-1, 4), boxes_xyxy)
+    best = jnp.max(iou, axis=-1, where=valid, initial=-1.0).reshape(shape)
+    success = best >= jnp.asarray(min_ious)[:, None]
+    first = jnp.argmax(success, axis=1)
+    windows = jnp.concatenate([whole()[None], trials[jnp.arange(len(min_ious)), first]])
+    succeeded = jnp.concatenate([jnp.ones(1, bool), jnp.any(success, axis=1)])
+    sampler = jax.random.categorical(choice_key, jnp.where(succeeded, 0.0, -jnp.inf))
+    return Crop(windows[sampler], sampler)
+
+
+def project(boxes_xyxy: Float[Array, "G 4"], window_xyxy: Window) -> Float[Array, "G 4"]:
+    """Returns the boxes in the coordinates of a window, which may be flipped; nothing is clipped."""
+    origin, corner = window_xyxy[:2], window_xyxy[2:]
+    points = (boxes_xyxy.reshape(-1, 2, 2) - origin) / (corner - origin)
+    return jnp.concatenate([jnp.min(points, axis=1), jnp.max(points, axis=1)], axis=-1)
+
+
+def keep_centred(
+    boxes_xyxy: Float[Array, "G 4"], valid: Bool[Array, " G"]
+) -> tuple[Float[Array, "G 4"], Bool[Array, " G"]]:
+    """Keeps the objects whose centre is inside of [0, 1], its edge included, and clips them to it.
+
+    A crop may keep none: the rule asks for an overlap of the crop with an object, not for a centre.
+
+    Args:
+      boxes_xyxy: in the coordinates of a window.
+      valid: which of them exist.
+
+    Returns:
+      The boxes, and which of them exist: not those that had or keep no area. Others are 0.
+    """
+    centre = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    inside = jnp.all((centre >= 0) & (centre <= 1), axis=-1)
+    clipped = boxes.clip(boxes_xyxy)
+    valid = valid & inside & jnp.all(clipped[:, 2:] > clipped[:, :2], axis=-1)
+    return jnp.where(valid[:, None], clipped, 0), valid

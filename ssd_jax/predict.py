@@ -1,0 +1,91 @@
+"""A trained detector on pictures: from a workdir, or from a detector and its variables."""
+
+import itertools
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PyTree, UInt8
+
+from ssd_jax import config, detectors
+from ssd_jax.data.images import place
+from ssd_jax.evaluate.evaluator import in_pixels, make_detect_step
+from ssd_jax.evaluate.ground_truth import ImageDetections
+from ssd_jax.sharding import data_mesh, put_batch, replicated
+from ssd_jax.train import checkpoint
+
+
+class Picture(NamedTuple):
+    """A decoded picture and its name."""
+
+    image_id: str
+    image: UInt8[np.ndarray, "H W 3"]  # RGB, the right way up
+
+
+class Predictor:
+    """Finds objects in pictures of any size, a batch at a time.
+
+    Attributes:
+      class_names: without background; label l is class_names[l - 1].
+      experiment: the config of the detector.
+    """
+
+    def __init__(
+        self,
+        experiment: config.Experiment,
+        variables: PyTree,
+        *,
+        batch_size: int = 8,
+        detector: detectors.Detector | None = None,
+    ) -> None:
+        """Prepares the compiled step.
+
+        Args:
+          experiment: with the classes filled in, as a workdir's config.json is.
+          variables: of the detector.
+          batch_size: pictures at a time; rounded up to a multiple of the devices.
+          detector: default the one that `experiment` describes.
+        """
+        self.experiment = experiment
+        self.class_names = experiment.class_names
+        self._mesh = data_mesh()
+        self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
+        self._variables = jax.device_put(variables, replicated(self._mesh))
+        self._detect = make_detect_step(detector or detectors.build(experiment), self._mesh)
+
+    @classmethod
+    def from_workdir(
+        cls, workdir: pathlib.Path, *, which: str = "latest", batch_size: int = 8
+    ) -> "Predictor":
+        """Returns the predictor of a run.
+
+        Args:
+          workdir: of the run.
+          which: its checkpoint: "latest", "best" or a step.
+          batch_size: pictures at a time.
+
+        Raises:
+          ValueError: where there is no run or no such checkpoint.
+        """
+        experiment = config.load(workdir / config.FILE)
+        detector = detectors.build(experiment)
+        variables = checkpoint.load_variables(workdir, which=which)
+        return cls(experiment, variables, batch_size=batch_size, detector=detector)
+
+    def __call__(self, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, ImageDetections]]:
+        """Yields every picture with its detections, in pixels of the picture, by falling score."""
+        pictures = iter(pictures)
+        while batch := list(itertools.islice(pictures, self._batch_size)):
+            # A compiled program has one size: a last batch that is not full ends in empty canvases.
+            canvas = np.zeros((self._batch_size, *self.experiment.data.canvas, 3), np.uint8)
+            size = np.ones((self._batch_size, 2), np.int32)
+            for slot, picture in enumerate(batch):
+                size[slot] = place(picture.image, canvas[slot])
+            canvas, size = put_batch(self._mesh, (canvas, size))
+            found = jax.device_get(self._detect(self._variables, canvas, size))
+            for slot, picture in enumerate(batch):
+                one = jax.tree.map(lambda x, slot=slot: x[slot], found)
+                height, width = picture.image.shape[:2]
+                yield picture, in_pixels(one, picture.image_id, height, width)

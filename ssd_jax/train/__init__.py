@@ -1,0 +1,1 @@
+"""Training: the state, the update rule, one sharded step, and the loop around it."""

@@ -1,0 +1,91 @@
+"""The update rule of the released Caffe nets, and the schedules of its learning rate."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+from ssd_jax import config
+
+RMSPROP_DECAY = 0.9
+RMSPROP_EPSILON = 1e-8
+
+
+def learning_rate(spec: config.Optimizer, total_steps: int) -> optax.Schedule:
+    """Returns the learning rate by step: a linear warm-up times a step or cosine schedule.
+
+    Raises:
+      ValueError: for an unknown schedule, or boundaries that do not rise.
+    """
+    if list(spec.boundaries) != sorted(set(spec.boundaries)):
+        raise ValueError(
+            f"config.optimizer.boundaries: expected rising steps, got {spec.boundaries}"
+        )
+    if spec.schedule == "step":
+        drops = dict.fromkeys(spec.boundaries, spec.decay_factor)
+        main = optax.piecewise_constant_schedule(spec.learning_rate, drops)
+    elif spec.schedule == "cosine":
+        main = optax.cosine_decay_schedule(spec.learning_rate, total_steps)
+    else:
+        raise ValueError(
+            f"config.optimizer.schedule: expected 'step' or 'cosine', got {spec.schedule!r}"
+        )
+    if spec.warmup_steps == 0:
+        return main
+    warm_up = optax.linear_schedule(spec.warmup_fraction, 1.0, spec.warmup_steps)
+    return lambda step: main(step) * warm_up(step)
+
+
+def build(spec: config.Optimizer, total_steps: int) -> optax.GradientTransformation:
+    """Returns the update rule.
+
+    Weight decay is added to the gradient before the momentum, as Caffe does (for "adam" after, as
+    AdamW does). Biases of convolutions learn at `bias_multiplier` times the rate; neither they nor
+    BatchNorm's parameters decay.
+
+    Raises:
+      ValueError: for an unknown name or a bad schedule.
+    """
+    decay = optax.add_decayed_weights(spec.weight_decay, mask=_decays)
+    momentum = optax.trace(decay=spec.momentum)
+    rules = {
+        "sgd": (decay, momentum),
+        "rmsprop": (decay, optax.scale_by_rms(RMSPROP_DECAY, eps=RMSPROP_EPSILON), momentum),
+        "adam": (optax.scale_by_adam(b1=spec.momentum), decay),
+    }
+    if spec.name not in rules:
+        raise ValueError(f"config.optimizer.name: expected one of {[*rules]}, got {spec.name!r}")
+    clip = (optax.clip_by_global_norm(spec.clip_norm),) if spec.clip_norm > 0 else ()
+    return optax.chain(
+        *clip,
+        *rules[spec.name],
+        optax.masked(optax.scale(spec.bias_multiplier), _is_convolution_bias),
+        optax.scale_by_learning_rate(learning_rate(spec, total_steps)),
+    )
+
+
+def _names(path: tuple[jax.tree_util.KeyEntry, ...]) -> tuple[str, str]:
+    """Returns (layer, parameter) of a parameter's path."""
+    *_, layer, name = (jax.tree_util.keystr((entry,), simple=True) for entry in path)
+    return layer, name
+
+
+def _decays(params: PyTree) -> PyTree:
+    def decays(path: tuple, _: jax.Array) -> bool:
+        layer, name = _names(path)
+        return name != "bias" and layer != "bn"
+
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def _is_convolution_bias(params: PyTree) -> PyTree:
+    def is_bias(path: tuple, _: jax.Array) -> bool:
+        layer, name = _names(path)
+        return name == "bias" and layer != "bn"
+
+    return jax.tree_util.tree_map_with_path(is_bias, params)
+
+
+def gradient_norm(gradients: PyTree) -> jax.Array:
+    """Returns the global L2 norm of a gradient, float32."""
+    return optax.global_norm(jax.tree.map(lambda g: g.astype(jnp.float32), gradients))

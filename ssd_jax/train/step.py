@@ -1,0 +1,107 @@
+"""The train step: augment -> forward -> match -> mine -> loss -> update, one compiled program."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, PyTree
+
+from ssd_jax import config
+from ssd_jax.data.augment import AugmentSpec, augment
+from ssd_jax.detectors import Detector
+from ssd_jax.sharding import batch_split, replicated
+from ssd_jax.train.optimizer import gradient_norm
+from ssd_jax.train.state import TrainState
+from ssd_jax.types import Batch, Targets
+
+
+class StepMetrics(NamedTuple):
+    """What one step reports, as scalars over the global batch."""
+
+    loss: PyTree  # the NamedTuple of loss terms that the detector returned
+    gradient_norm: Float[Array, ""]
+    learning_rate: Float[Array, ""]
+
+
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
+
+
+def augment_spec(experiment: config.Experiment) -> AugmentSpec:
+    """Returns the augmentation of an experiment: the fill is the mean that the input subtracts."""
+    return AugmentSpec(
+        image_size=experiment.model.image_size,
+        fill=experiment.input.mean,
+        **dataclasses.asdict(experiment.augment),
+    )
+
+
+def augment_batch(batch: Batch, key: Array, spec: AugmentSpec) -> tuple[Array, Targets]:
+    """Returns the augmented images [B, H, W, 3] and objects of a batch.
+
+    Each image's randomness comes from `key` and the record's own number, so it does not depend on
+    the image's place in the batch or on the number of devices.
+    """
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.index)
+    fields = (batch.canvas, batch.size, batch.boxes_xyxy, batch.labels, batch.valid)
+    result = jax.vmap(lambda *args: augment(*args, spec=spec))(keys, *fields)
+    return result.image, Targets(result.boxes_xyxy, result.labels, result.valid)
+
+
+def make_train_step(
+    detector: Detector,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    spec: AugmentSpec,
+    mesh: Mesh,
+    *,
+    seed: int,
+    ema_decay: float = 0.0,
+) -> TrainStep:
+    """Returns the jitted step; its first argument is donated.
+
+    The batch is split over the mesh and the state replicated; sums over the batch are global, so
+    the loss is normalised by all positives of all devices and BatchNorm is synchronised.
+    """
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        images, targets = augment_batch(batch, key, spec)
+
+        def objective(params: PyTree) -> tuple[Array, tuple[PyTree, PyTree]]:
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            predictions, batch_stats = detector.apply(variables, images, train=True)
+            terms = detector.loss(predictions, targets)
+            return terms.total, (terms, batch_stats)
+
+        gradients, (terms, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema_params = state.ema_params
+        if ema_decay > 0:
+            # Ramped up, so that the average forgets the initial values early on.
+            decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+            ema_params = optax.incremental_update(params, ema_params, 1.0 - decay)
+        metrics = StepMetrics(
+            loss=terms,
+            gradient_norm=gradient_norm(gradients),
+            learning_rate=jnp.asarray(schedule(state.step), jnp.float32),
+        )
+        state = state.replace(
+            step=state.step + 1,
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            ema_params=ema_params,
+        )
+        return state, metrics
+
+    return jax.jit(
+        step,
+        in_shardings=(replicated(mesh), batch_split(mesh)),
+        out_shardings=replicated(mesh),
+        donate_argnums=0,
+    )
