@@ -35,6 +35,4 @@ def check_batch_size(mesh: Mesh, batch_size: int, field: str) -> None:
 def put_batch(mesh: Mesh, local_batch: PyTree) -> PyTree:
     """Moves this process's part of a batch to its devices, as one global array per leaf."""
     sharding = batch_split(mesh)
-    return jax.tree.map(
-        lambda x: jax.make_array_from_process_local_data(sharding, x), local_batch
-    )
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), local_batch)

@@ -17,7 +17,7 @@ from ssd_jax.ops import crop, photometric, resample
 
 @dataclasses.dataclass(frozen=True)
 class AugmentSpec:
-    """Which parts of the augmentation are on, and their numbers; the defaults are the released SSD's.
+    """Which parts of the augmentation are on, and their numbers; by default the released SSD's.
 
     The ablation of the paper: flip alone; flip, crop and photometric; all four.
 

@@ -1,2 +1,171 @@
+"""The embedded data set: scenes of ten kinds of shapes on cluttered backgrounds.
+
+Every scene is a function of (seed, split, number) alone, so no two are the same and any can be
+drawn again. Shapes differ in size (its longer side, spread evenly over the octaves of the range),
+aspect, rotation, colour and texture; they may overlap and leave the picture, but each keeps at
+least half of its area visible. A box is the tight bound of the shape's pixels in the picture,
+also of those that another shape covers.
+"""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from ssd_jax.data import examples, shape_drawing
+from ssd_jax.data.examples import Example, Object, Problems
+
+_VISIBLE_PART = 0.5
+_PLACEMENTS = 12  # tries for one shape before the scene is left with fewer
+_MOST_STRETCH = 1.8
+_LEAST_CONTRAST = 70.0  # between mean colours of a shape and of what it covers, in RGB
+_JPEG_QUALITY = 92
+
+
 class ShapeScenes:
-    pass
+    """Scenes of shapes, as an annotated data set with the splits `train` and `val`.
+
+    Args:
+        num_train: scenes in train.
+        num_val: scenes in val.
+        image_size: side of the square pictures, in pixels.
+        object_size: smallest and largest longer side of a shape, as a part of the picture's side.
+        max_objects: the most shapes on a scene; their number is uniform from 1.
+        seed: another seed gives other scenes.
+    """
+
+    class_names = tuple(shape_drawing.OUTLINES)
+    category_ids = tuple(range(1, len(class_names) + 1))
+
+    def __init__(
+        self,
+        *,
+        num_train: int = 2000,
+        num_val: int = 400,
+        image_size: int = 256,
+        object_size: tuple[float, float] = (1 / 10, 2 / 3),
+        max_objects: int = 8,
+        seed: int = 0,
+    ):
+        if not 0 < object_size[0] <= object_size[1] <= 1:
+            raise ValueError(
+                f"shapes.ShapeScenes: expected 0 < smallest <= largest <= 1, got {object_size}"
+            )
+        self.split_sizes = {"train": num_train, "val": num_val}
+        self._image_size = image_size
+        self._object_size = object_size
+        self._max_objects = max_objects
+        self._seed = seed
+
+    def examples(self, split: str, problems: Problems) -> Iterator[Example]:
+        """Yields the scenes of a split; there are never problems."""
+        del problems
+        for number in range(self.split_sizes[split]):
+            yield self.scene(split, number)
+
+    def scene(self, split: str, number: int) -> Example:
+        """Draws one scene."""
+        rng = np.random.default_rng((self._seed, tuple(self.split_sizes).index(split), number))
+        image, objects = self._draw(rng)
+        encoded = io.BytesIO()
+        Image.fromarray(image).save(encoded, "JPEG", quality=_JPEG_QUALITY)
+        size = image.shape[:2]
+        return examples.make_example(
+            image_id=f"{split}_{number:06d}",
+            filename=f"{split}_{number:06d}.jpg",
+            image=encoded.getvalue(),
+            upright_size=size,
+            annotated_size=size,
+            frame=1,
+            objects=objects,
+        )
+
+    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, list[Object]]:
+        """One scene as uint8[H, W, 3], and its shapes from the lowest to the topmost."""
+        side = self._image_size
+        image = shape_drawing.background(rng, side)
+        topmost = np.full((side, side), -1)  # which shape each pixel shows
+        areas = []  # of the whole shapes, in pixels
+        objects = []
+        for _ in range(rng.integers(1, self._max_objects, endpoint=True)):
+            label = int(rng.integers(len(self.class_names)))
+            for _ in range(_PLACEMENTS):
+                corner, mask = self._place(rng, label)
+                window = _inside(corner, mask.shape, side)
+                mask_window = mask[_relative(window, corner)]
+                shown = topmost.copy()
+                shown[window][mask_window >= 0.5] = len(objects)
+                visible = np.bincount(shown[shown >= 0], minlength=len(objects) + 1)
+                whole = np.array([*areas, np.count_nonzero(mask >= 0.5)])
+                if (visible >= _VISIBLE_PART * whole).all():
+                    break
+            else:
+                continue
+            topmost, areas = shown, list(whole)
+            image[window] = _paint(rng, image[window], mask_window)
+            objects.append(_bounded(mask_window >= 0.5, window, label))
+        image += rng.standard_normal((side, side, 1), np.float32) * rng.uniform(0, 7)
+        return np.clip(image, 0, 255).round().astype(np.uint8), objects
+
+    def _place(self, rng: np.random.Generator, label: int) -> tuple[tuple[int, int], np.ndarray]:
+        """A random shape of a class: the row and column of its patch, and its coverage there."""
+        stretch = np.exp(rng.uniform(-1, 1) * np.log(_MOST_STRETCH) / 2)
+        mirror = rng.choice((-1, 1))
+        angle = rng.uniform(0, 2 * np.pi)
+        rotation = np.array(((np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))))
+        outline = shape_drawing.OUTLINES[self.class_names[label]].transform(
+            rotation @ np.diag((stretch * mirror, 1 / stretch))
+        )
+        width, height = np.ptp(outline.border.real), np.ptp(outline.border.imag)
+        longer = np.exp(rng.uniform(*np.log(self._object_size))) * self._image_size
+        scale = longer / max(width, height)
+        width, height = width * scale, height * scale
+        # Up to a third of the shape's extent may lie outside on either side.
+        x, y = rng.uniform(
+            (-width / 3, -height / 3), self._image_size - np.array((width, height)) * 2 / 3
+        )
+        column, row = int(np.floor(x)), int(np.floor(y))
+        shift = complex(x - column, y - row) - scale * complex(
+            outline.border.real.min(), outline.border.imag.min()
+        )
+        patch = (int(np.ceil(height)) + 2, int(np.ceil(width)) + 2)
+        placed = outline.transform(np.eye(2) * scale, shift)
+        return (row, column), shape_drawing.coverage(placed, patch)
+
+
+def _inside(corner: tuple[int, int], size: tuple[int, int], side: int) -> tuple[slice, slice]:
+    """The part of a patch that lies inside the picture."""
+    return tuple(
+        slice(max(start, 0), min(start + length, side))
+        for start, length in zip(corner, size, strict=True)
+    )
+
+
+def _relative(window: tuple[slice, slice], corner: tuple[int, int]) -> tuple[slice, slice]:
+    return tuple(
+        slice(part.start - start, part.stop - start)
+        for part, start in zip(window, corner, strict=True)
+    )
+
+
+def _paint(rng: np.random.Generator, under: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Lays a textured shape over a window of the picture, in colours that stand out from it."""
+    alpha = mask[..., np.newaxis]
+    covered = (under * alpha).sum(axis=(0, 1)) / alpha.sum()
+    while True:
+        first = shape_drawing.random_colour(rng, vivid=True)
+        second = first + (shape_drawing.random_colour(rng, vivid=True) - first) * rng.uniform(
+            0, 0.8
+        )
+        pattern = shape_drawing.texture(rng, mask.shape, first, second)
+        mean = (pattern * alpha).sum(axis=(0, 1)) / alpha.sum()
+        if np.linalg.norm(mean - covered) >= _LEAST_CONTRAST:
+            return under + (pattern - under) * alpha
+
+
+def _bounded(mask: np.ndarray, window: tuple[slice, slice], label: int) -> Object:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = window[0].start, window[1].start
+    box = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
+    return Object(box=np.array(box, np.float64), label=label, area=float(np.count_nonzero(mask)))

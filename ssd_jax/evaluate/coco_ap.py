@@ -40,22 +40,18 @@ def evaluate(
       num_images: images of the data set, those without objects included.
       num_classes: C, background included.
     """
-    x0, y0, x1, y1 = objects.boxes_xyxy.T
     truth = hotcoco.COCO.from_arrays(
         images=[{"id": i} for i in range(num_images)],
         categories=[{"id": label, "name": str(label)} for label in range(1, num_classes)],
         image_ids=objects.image,
         category_ids=objects.labels,
-        boxes=np.stack([x0, y0, x1 - x0, y1 - y0], axis=1),
+        boxes=_xywh(objects.boxes_xyxy),
         area=np.where(objects.difficult, _UNCOUNTED_AREA, objects.area),
         iscrowd=objects.crowd,
     )
-    x0, y0, x1, y1 = detections.boxes_xyxy.T
+    boxes = _xywh(detections.boxes_xyxy)
     results = truth.loadRes(
-        np.stack(
-            [detections.image, x0, y0, x1 - x0, y1 - y0, detections.scores, detections.labels],
-            axis=1,
-        )
+        np.column_stack([detections.image, boxes, detections.scores, detections.labels])
     )
     evaluation = hotcoco.COCOeval(truth, results, "bbox")
     evaluation.evaluate()
@@ -77,6 +73,16 @@ def evaluate(
         for name, rows in ious.items()
     }
     return CocoScores(summary, per_class)
+
+
+def _xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Returns corner, width and height, float64[n, 4].
+
+    Sides are rounded to a millionth of a pixel: (x + w) - x is not w in floating point, and an
+    overlap that is exactly a threshold must not fall below it.
+    """
+    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    return np.concatenate([boxes_xyxy[:, :2], sides], axis=1)
 
 
 def _mean(table: np.ndarray) -> float:

@@ -114,6 +114,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> rich.table.Table:
         caption="  ".join(f"{name} {_show(metrics[name])}" for name in sizes),
         show_footer=True,
         pad_edge=False,
+        collapse_padding=True,
         box=rich.box.SIMPLE_HEAD,
     )
     table.add_column("class", footer="all", overflow="fold")

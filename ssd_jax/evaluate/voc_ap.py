@@ -118,13 +118,13 @@ def envelope(precision: np.ndarray) -> np.ndarray:
 def eleven_point_ap(curve: Curve) -> float:
     """Returns VOC07's AP: the mean of the largest precision at recall >= 0, .1, ... 1.
 
-    NaN for a class without objects.
+    NaN for a class without objects. The levels are those of the usual Python implementations,
+    np.arange(0, 1.1, .1), so that numbers compare: .3, .6 and .7 are a last bit larger there than
+    the nearest double, and a recall of exactly 3/10, 3/5 or 7/10 does not reach them.
     """
     if curve.num_objects == 0:
         return float("nan")
-    # Recalls are ratios of counts: 3 of 10 reaches .3, whatever the last bits of the two say.
-    levels = np.arange(11) / 10 - 1e-9
-    reached = np.searchsorted(curve.recall, levels)
+    reached = np.searchsorted(curve.recall, np.linspace(0, 1, 11))
     return float(np.append(envelope(curve.precision), 0.0)[reached].mean())
 
 

@@ -12,6 +12,9 @@ from ssd_jax.models.layers import ConvReLU, FeatureMap, max_pool, scale_channels
 STAGES = ((1, 2, 64), (2, 2, 128), (3, 3, 256), (4, 3, 512), (5, 3, 512))
 FC_CHANNELS = 1024
 
+# The feature maps it returns, which can be sources.
+FEATURES = ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3", "fc7")
+
 
 class VGG16(nn.Module):
     """The backbone of SSD300 and SSD512.

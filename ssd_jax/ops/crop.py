@@ -102,7 +102,7 @@ def sample(
 
 
 def project(boxes_xyxy: Float[Array, "G 4"], window_xyxy: Window) -> Float[Array, "G 4"]:
-    """Returns the boxes in the coordinates of a window, which may be flipped; nothing is clipped."""
+    """Returns boxes in the coordinates of a window, which may be flipped; nothing is clipped."""
     origin, corner = window_xyxy[:2], window_xyxy[2:]
     points = (boxes_xyxy.reshape(-1, 2, 2) - origin) / (corner - origin)
     return jnp.concatenate([jnp.min(points, axis=1), jnp.max(points, axis=1)], axis=-1)

@@ -37,19 +37,14 @@ def nms(
         ValueError: the shapes do not fit each other, or a setting is out of its range.
     """
     K = scores.shape[0]
-    if (
-        boxes_xyxy.shape != (K, 4)
-        or scores.ndim != 1
-        or (valid is not None and valid.shape != (K,))
-    ):
+    valid = jnp.ones(K, bool) if valid is None else valid
+    if boxes_xyxy.shape != (K, 4) or scores.ndim != 1 or valid.shape != (K,):
         raise ValueError(
             "nms.nms: expected boxes_xyxy [K, 4], scores [K] and valid [K], got "
-            f"{boxes_xyxy.shape}, {scores.shape} and {None if valid is None else valid.shape}"
+            f"{boxes_xyxy.shape}, {scores.shape} and {valid.shape}"
         )
     _require_settings("nms.nms", iou_threshold, max_output=max_output)
-    takes_part = scores > -jnp.inf
-    if valid is not None:
-        takes_part &= valid
+    takes_part = (scores > -jnp.inf) & valid
     ranked, order = lax.top_k(jnp.where(takes_part, scores, -jnp.inf), K)
     kept = _suppress(jnp.asarray(boxes_xyxy)[order], ranked > -jnp.inf, iou_threshold)
     _, rank, used = _best(jnp.where(kept, ranked, -jnp.inf), max_output)

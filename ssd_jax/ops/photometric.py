@@ -7,7 +7,7 @@ where the released code stops at red.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, ScalarLike
+from jaxtyping import Array, Float, PRNGKeyArray, ScalarLike
 
 Image = Float[Array, "H W 3"]
 

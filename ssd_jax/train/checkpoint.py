@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import BestN, LatestN
 from jaxtyping import PyTree
+from orbax.checkpoint.checkpoint_managers import BestN, LatestN
 
 from ssd_jax.data.pipeline import BatchIterator
 from ssd_jax.train.state import TrainState
