@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ssd_jax.data import coco, prepare, shapes, voc
+from ssd_jax.data import coco, preparation, shapes, voc
 from ssd_jax.data.examples import Dataset, Problem
 
 _FORMAT = flags.DEFINE_enum("format", None, ["voc", "coco", "shapes"], "What is read.")
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
     try:
         dataset = _open()
         summary = _prepare(dataset)
-    except prepare.BadData as error:
+    except preparation.BadData as error:
         _print_problems(error.problems, "Nothing was written")
         sys.exit("Correct the input, or leave these out with --on_error skip.")
     except ValueError as error:
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
     _print_summary(console, dataset, summary)
     if summary.left_out:
         _print_problems(summary.left_out, "Left out")
-        print(f"All of it: {summary.folder / prepare.LEFT_OUT_FILE}", file=sys.stderr)
+        print(f"All of it: {summary.folder / preparation.LEFT_OUT_FILE}", file=sys.stderr)
 
 
 def _open() -> Dataset:
@@ -91,7 +91,7 @@ def _open() -> Dataset:
     return reader(_SOURCE.value, class_names=_CLASSES.value, drop_others=_DROP_OTHERS.value)
 
 
-def _prepare(dataset: Dataset) -> prepare.Summary:
+def _prepare(dataset: Dataset) -> preparation.Summary:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -103,7 +103,7 @@ def _prepare(dataset: Dataset) -> prepare.Summary:
             split: progress.add_task(split, total=size)
             for split, size in dataset.split_sizes.items()
         }
-        return prepare.prepare(
+        return preparation.prepare(
             dataset,
             name=_NAME.value,
             data_dir=_DATA_DIR.value,
@@ -113,7 +113,7 @@ def _prepare(dataset: Dataset) -> prepare.Summary:
         )
 
 
-def _print_summary(console: Console, dataset: Dataset, summary: prepare.Summary) -> None:
+def _print_summary(console: Console, dataset: Dataset, summary: preparation.Summary) -> None:
     splits = summary.splits
     table = Table(title=f"{_NAME.value}: {summary.folder} ({summary.seconds:.1f} s)")
     table.add_column("label", justify="right")

@@ -1,5 +1,5 @@
 """From folders of annotated pictures to batches of padded scenes on the host.
 
-`launch.prepare` writes TFDS data sets (`prepare`, `voc`, `coco`, `shapes`), `records` reads them
+`launch.prepare` writes TFDS data sets (`preparation`, `voc`, `coco`, `shapes`), `records` reads them
 by name, `images` decodes, `pipeline` makes batches. Nothing here needs TensorFlow.
 """

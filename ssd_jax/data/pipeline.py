@@ -6,17 +6,20 @@ run was interrupted. The host only decodes; pixels are placed on the canvas unto
 augmentation happens on the device.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grain
 import numpy as np
-from absl import flags, logging
+from absl import flags
 
 from ssd_jax.data import images
 from ssd_jax.data.records import Record
 from ssd_jax.types import Batch
+
+_log = logging.getLogger(__name__)
 
 # Batches in flight, of each worker or of the threads that stand in for workers.
 _BUFFERED_BATCHES = 2
@@ -174,7 +177,7 @@ class BatchIterator(Iterator[Batch]):
     def _report(self, batch: Batch, dropped: np.ndarray) -> None:
         if dropped.any() and not self.dropped_objects:
             row = int(dropped.argmax())
-            logging.warning(
+            _log.warning(
                 "Record %d has %d objects more than max_objects = %d; the smallest are left out, "
                 "here and wherever it happens again (BatchIterator.dropped_objects counts).",
                 batch.index[row],
@@ -210,7 +213,7 @@ class _LoadBatch:
                 continue
             record = self.source[index]
             try:
-                image = images.decode(record.image)
+                image = images.decode(record.image, canvas_size=self.canvas_size)
             except ValueError as error:
                 raise ValueError(
                     f"pipeline: record {index} ({record.image_id}): {error}"

@@ -2,9 +2,10 @@
 
 A data set is named as `NAME:SPLIT`, and several, separated by commas, are read one after the
 other. NAME is that of `launch.prepare` or of TFDS (`voc/2007`, `voc/2012`, `coco/2017`); SPLIT is
-anything TFDS understands: `train`, `train+validation`, `train[:10%]`. For example
+anything TFDS understands: `train`, `train+validation`, `train[:10%]`; and `trainval` of TFDS's
+voc, which has only the halves. For example
 
-    voc/2007:train+validation,voc/2012:train+validation
+    voc/2007:trainval,voc/2012:trainval
 """
 
 import bisect
@@ -38,9 +39,8 @@ class Record(NamedTuple):
     crowd: np.ndarray  # bool[n]
     area: np.ndarray  # float32[n], pixels squared; of the mask where the format has one
 
-    @property
     def boxes_in_pixels(self) -> np.ndarray:
-        """The boxes as float64[n, 4] in continuous pixels: width is x1 - x0, VOC's "+1" width.
+        """Returns the boxes as float64[n, 4] in pixels, continuous: x1 - x0 is the width.
 
         Normalised float32 differs from the annotation by about a ten-thousandth of a pixel;
         annotations are written with three decimals at most, so rounding to those gives them back.
@@ -190,8 +190,10 @@ def _open_rows(folder: pathlib.Path, name: str, split: str):
             f"records.open_source: expected {name} in array_record files, got "
             f"{builder.info.file_format.value}; prepare it again with --file_format array_record"
         )
+    is_voc = name.split("/")[0] == "voc"
+    tfds_split = "train+validation" if is_voc and split == "trainval" else split
     try:
-        rows = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        rows = builder.as_data_source(tfds_split, decoders={"image": tfds.decode.SkipDecoding()})
     except ValueError as error:
         splits = ", ".join(f"{s.name} ({s.num_examples})" for s in builder.info.splits.values())
         raise ValueError(

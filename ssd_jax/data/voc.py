@@ -54,7 +54,14 @@ class VocFolder:
         }
         self._splits = _read_splits(self._folder) or {"train": self._all_ids()}
         self.split_sizes = {name: len(ids) for name, ids in self._splits.items()}
-        self.class_names = tuple(class_names) or self._collect_class_names()
+        found = self._collect_class_names()
+        self.class_names = tuple(class_names) or found
+        missing = [name for name in self.class_names if name not in found]
+        if drop_others and missing:  # or a misspelt class would be dropped itself
+            raise ValueError(
+                f"voc.VocFolder: expected classes among {', '.join(found)}, "
+                f"got {', '.join(missing)}"
+            )
         self.category_ids = tuple(range(1, len(self.class_names) + 1))
 
     def examples(self, split: str, problems: Problems) -> Iterator[Example]:

@@ -16,7 +16,10 @@ from ssd_jax.evaluate.ground_truth import DetectionTable, ObjectTable
 # objects. (iscrowd would also leave it out, but with another overlap and for many detections.)
 _UNCOUNTED_AREA = 1e12
 
-_AREAS = ("all", "small", "medium", "large")  # in the order of the library's tables
+# Where the library's tables hold what: IoU thresholds, sizes of objects, detections per image.
+_IOUS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+_ALL_SIZES, _SIZES = 0, {"s": 1, "m": 2, "l": 3}
+_LIMITS = {"1": 0, "10": 1, "100": 2}
 
 
 class CocoScores(NamedTuple):
@@ -56,33 +59,25 @@ def evaluate(
     evaluation = hotcoco.COCOeval(truth, results, "bbox")
     evaluation.evaluate()
     evaluation.accumulate()
-    precision = evaluation.eval["precision"]  # [10 IoUs, 101 recalls, C - 1, 4 areas, 3 limits]
-    recall = evaluation.eval["recall"]  # [10 IoUs, C - 1, 4 areas, 3 limits]
+    precision = evaluation.eval["precision"]  # [10 IoUs, 101 recalls, C - 1, 4 sizes, 3 limits]
+    recall = evaluation.eval["recall"]  # [10 IoUs, C - 1, 4 sizes, 3 limits]
 
-    summary = {
-        "AP": _mean(precision[..., 0, 2]),
-        "AP50": _mean(precision[0, ..., 0, 2]),
-        "AP75": _mean(precision[5, ..., 0, 2]),
-    }
-    summary |= {f"AP{a[0]}": _mean(precision[..., i, 2]) for i, a in enumerate(_AREAS) if i}
-    summary |= {f"AR{n}": _mean(recall[..., 0, i]) for i, n in enumerate((1, 10, 100))}
-    summary |= {f"AR{a[0]}": _mean(recall[..., i, 2]) for i, a in enumerate(_AREAS) if i}
-    ious = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+    of_all = precision[..., _ALL_SIZES, -1]
+    summary = {name: _mean(of_all[rows]) for name, rows in _IOUS.items()}
+    summary |= {f"AP{name}": _mean(precision[..., i, -1]) for name, i in _SIZES.items()}
+    summary |= {f"AR{name}": _mean(recall[..., _ALL_SIZES, i]) for name, i in _LIMITS.items()}
+    summary |= {f"AR{name}": _mean(recall[..., i, -1]) for name, i in _SIZES.items()}
     per_class = {
-        name: np.array([_mean(precision[rows, :, k, 0, 2]) for k in range(num_classes - 1)])
-        for name, rows in ious.items()
+        name: np.array([_mean(of_all[rows, :, k]) for k in range(num_classes - 1)])
+        for name, rows in _IOUS.items()
     }
     return CocoScores(summary, per_class)
 
 
 def _xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """Returns corner, width and height, float64[n, 4].
-
-    Sides are rounded to a millionth of a pixel: (x + w) - x is not w in floating point, and an
-    overlap that is exactly a threshold must not fall below it.
-    """
-    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    return np.concatenate([boxes_xyxy[:, :2], sides], axis=1)
+    """Returns the corner, the width and the height of each box, float64[n, 4]."""
+    corners, opposite = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
+    return np.concatenate([corners, opposite - corners], axis=1)
 
 
 def _mean(table: np.ndarray) -> float:

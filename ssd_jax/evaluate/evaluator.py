@@ -12,11 +12,11 @@ from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 from PIL import Image
 
-from ssd_jax import config, draw
+from ssd_jax import config
 from ssd_jax.data import images, pipeline, records
 from ssd_jax.data.augment import warp
 from ssd_jax.detectors import Detector
-from ssd_jax.evaluate import coco_results, metrics, plots, voc_ap
+from ssd_jax.evaluate import coco_results, metrics, voc_ap
 from ssd_jax.evaluate.ground_truth import GroundTruth, ImageDetections
 from ssd_jax.sharding import batch_split, check_batch_size, data_mesh, put_batch, replicated
 from ssd_jax.types import Detections

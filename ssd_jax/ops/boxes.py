@@ -75,10 +75,13 @@ def pairwise_iou(
         raise ValueError(
             f"boxes.pairwise_iou: expected [N, 4] and [M, 4], got {a_xyxy.shape} and {b_xyxy.shape}"
         )
-    a, b = jnp.asarray(a_xyxy)[:, None], jnp.asarray(b_xyxy)[None, :]
-    low = jnp.maximum(a[..., :2], b[..., :2])
-    high = jnp.minimum(a[..., 2:], b[..., 2:])
-    intersection = area(jnp.concatenate([low, high], axis=-1))
-    union = area(a) + area(b) - intersection
+    a_xyxy, b_xyxy = jnp.asarray(a_xyxy), jnp.asarray(b_xyxy)
+    # By coordinates, so that every array is [N, M] and vectorises along M.
+    ax0, ay0, ax1, ay1 = a_xyxy.T[..., None]
+    bx0, by0, bx1, by1 = b_xyxy.T
+    width = jnp.maximum(jnp.minimum(ax1, bx1) - jnp.maximum(ax0, bx0), 0)
+    height = jnp.maximum(jnp.minimum(ay1, by1) - jnp.maximum(ay0, by0), 0)
+    intersection = width * height
+    union = area(a_xyxy)[:, None] + area(b_xyxy) - intersection
     has_union = union > 0
     return jnp.where(has_union, intersection / jnp.where(has_union, union, 1), 0)

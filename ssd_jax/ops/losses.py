@@ -35,7 +35,7 @@ def softmax_cross_entropy(
 
     Args:
         logits: unnormalised scores of the classes, background first.
-        labels: class numbers, 0 .. C-1.
+        labels: class numbers, 0 .. C-1; one of C or more gives NaN, and so cannot go unseen.
     """
     return -_log_probability(logits, labels)
 
@@ -154,8 +154,8 @@ def multibox(
     if negative_ratio is None:
         negative &= positive.any()
     else:
-        background_loss = softmax_cross_entropy(lax.stop_gradient(logits), jnp.zeros_like(labels))
-        negative = hard_negatives(background_loss, positive, negative, ratio=negative_ratio)
+        ranked_by = lax.stop_gradient(jax.nn.logsumexp(logits, axis=-1) - logits[:, 0])
+        negative = hard_negatives(ranked_by, positive, negative, ratio=negative_ratio)
 
     localization_sum = jnp.sum(localization_loss(errors))
     confidence_sum = jnp.sum(jnp.where(positive | negative, confidence_loss(logits, labels), 0))
@@ -199,13 +199,12 @@ def _named(argument: str, name: str, losses: dict[str, Callable]) -> Callable:
 def _log_probability(
     logits: Float[AnyArray, "*N C"], labels: Int[AnyArray, "*N"]
 ) -> Float[Array, "*N"]:
-    """Returns the logarithm of the softmax probability of each label, in float32."""
+    """Returns the logarithm of the softmax probability of each label, at most 0, in float32."""
     if logits.ndim == 0 or logits.shape[:-1] != labels.shape:
         raise ValueError(
             f"losses: expected logits [..., C] and labels [...], got {logits.shape} and "
             f"{labels.shape}"
         )
-    log_probabilities = jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
-    # A comparison and a sum fuse with the softmax and have a cheap gradient; a gather does not.
-    is_label = jnp.asarray(labels)[..., None] == jnp.arange(logits.shape[-1])
-    return jnp.sum(jnp.where(is_label, log_probabilities, 0), axis=-1)
+    logits = jnp.asarray(logits, jnp.float32)
+    chosen = jnp.take_along_axis(logits, jnp.asarray(labels)[..., None], axis=-1).squeeze(-1)
+    return chosen - jax.nn.logsumexp(logits, axis=-1)

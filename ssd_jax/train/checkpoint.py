@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from jaxtyping import PyTree
 from orbax.checkpoint.checkpoint_managers import BestN, LatestN
 
@@ -39,8 +40,8 @@ class Checkpoints:
                 "config.train: expected keep_recent >= 1 and keep_best >= 0, "
                 f"got {keep_recent} and {keep_best}"
             )
-        self._recent = self._manager(workdir / RECENT, LatestN(keep_recent))
-        by_metric = BestN(lambda metrics: metrics[METRIC], n=keep_best)
+        self._recent = self._manager(workdir / RECENT, LatestN(n=keep_recent))
+        by_metric = BestN(get_metric_fn=lambda metrics: metrics[METRIC], n=keep_best)
         self._best = self._manager(workdir / BEST, by_metric) if keep_best else None
 
     def save(self, step: int, state: TrainState, iterator: BatchIterator) -> None:
@@ -120,12 +121,12 @@ def load_variables(workdir: pathlib.Path, *, which: str = "latest") -> PyTree:
     if not found:
         there = "; ".join(f"{name}: {listed}" for name, listed in steps.items() if listed)
         raise ValueError(f"{workdir}: no checkpoint {which!r}; there are {there or 'none at all'}")
-    folder = workdir.absolute().joinpath(*found[0], VARIABLES)
-    with ocp.StandardCheckpointer() as checkpointer:
-        shapes = checkpointer.metadata(folder).item_metadata.tree
-        # Without a sharding in the target Orbax reads numpy arrays, wherever they were saved.
-        target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), shapes)
-        saved = checkpointer.restore(folder, target)
+    folder = epath.Path(workdir.absolute()).joinpath(*found[0], VARIABLES)
+    handler = ocp.StandardCheckpointHandler()
+    # Without a sharding in the target Orbax reads numpy arrays, wherever they were saved.
+    target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), dict(handler.metadata(folder)))
+    saved = handler.restore(folder, args=ocp.args.StandardRestore(target))
+    handler.close()
     return {"params": saved["ema_params"] or saved["params"], "batch_stats": saved["batch_stats"]}
 
 

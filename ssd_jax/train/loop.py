@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 from jax.sharding import Mesh
+from jaxtyping import PRNGKeyArray
 
 from ssd_jax import config, detectors, sharding
 from ssd_jax.data import pipeline, records
@@ -61,10 +62,10 @@ def train(
         optimizers.learning_rate(experiment.optimizer, spec.steps),
         augment_spec(experiment),
         mesh,
-        seed=spec.seed,
         ema_decay=spec.ema_decay,
     )
-    state = initial_state(detector, optimizer, spec, mesh)
+    key = jax.random.key(spec.seed)
+    state = initial_state(detector, optimizer, key, mesh, ema=spec.ema_decay > 0)
     iterator = pipeline.train_batches(
         source,
         batch_size=spec.batch_size,
@@ -93,7 +94,7 @@ def train(
             report = Report(spec, writer, lambda i: source[i].image_id)
             for step in range(start + 1, spec.steps + 1):
                 batch = next(iterator)
-                state, metrics = train_step(state, sharding.put_batch(mesh, batch))
+                state, metrics = train_step(state, sharding.put_batch(mesh, batch), key)
                 report.add(step, metrics, batch.index)
 
                 last, stopping = step == spec.steps, stop.requested(step)
@@ -115,16 +116,17 @@ def train(
 def initial_state(
     detector: detectors.Detector,
     optimizer: optax.GradientTransformation,
-    spec: config.Train,
+    key: PRNGKeyArray,
     mesh: Mesh,
+    *,
+    ema: bool,
 ) -> TrainState:
     """Returns the state before the first step, replicated over the mesh."""
 
-    def create() -> TrainState:
-        variables = detector.init(jax.random.key(spec.seed))
-        return TrainState.create(variables, optimizer, ema=spec.ema_decay > 0)
+    def create(key: PRNGKeyArray) -> TrainState:
+        return TrainState.create(detector.init(key), optimizer, ema=ema)
 
-    return jax.jit(create, out_shardings=sharding.replicated(mesh))()
+    return jax.jit(create, out_shardings=sharding.replicated(mesh))(key)
 
 
 def _evaluate(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ssd_jax import config
 from ssd_jax.data.augment import AugmentSpec, augment
@@ -27,7 +27,7 @@ class StepMetrics(NamedTuple):
     learning_rate: Float[Array, ""]
 
 
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
+TrainStep = Callable[[TrainState, Batch, PRNGKeyArray], tuple[TrainState, StepMetrics]]
 
 
 def augment_spec(experiment: config.Experiment) -> AugmentSpec:
@@ -58,18 +58,19 @@ def make_train_step(
     spec: AugmentSpec,
     mesh: Mesh,
     *,
-    seed: int,
     ema_decay: float = 0.0,
 ) -> TrainStep:
-    """Returns the jitted step; its first argument is donated.
+    """Returns the jitted (state, batch, key) -> (state, metrics); it takes the state's memory.
+
+    The key is the run's, the same at every step: an argument, so that runs which differ in their
+    seed alone share a compiled program.
 
     The batch is split over the mesh and the state replicated; sums over the batch are global, so
     the loss is normalised by all positives of all devices and BatchNorm is synchronised.
     """
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        images, targets = augment_batch(batch, key, spec)
+    def step(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, StepMetrics]:
+        images, targets = augment_batch(batch, jax.random.fold_in(key, state.step), spec)
 
         def objective(params: PyTree) -> tuple[Array, tuple[PyTree, PyTree]]:
             variables = {"params": params, "batch_stats": state.batch_stats}
@@ -101,7 +102,7 @@ def make_train_step(
 
     return jax.jit(
         step,
-        in_shardings=(replicated(mesh), batch_split(mesh)),
+        in_shardings=(replicated(mesh), batch_split(mesh), replicated(mesh)),
         out_shardings=replicated(mesh),
         donate_argnums=0,
     )

@@ -19,7 +19,7 @@ class BadData(ValueError):  # noqa: N818
 
     def __init__(self, problems: list[Problem]):
         self.problems = problems
-        super().__init__(f"prepare.prepare: {len(problems)} problems in the input")
+        super().__init__(f"preparation.prepare: {len(problems)} problems in the input")
 
 
 @dataclass
@@ -88,14 +88,14 @@ def prepare(
     data_dir = pathlib.Path(data_dir)
     if not (name.isidentifier() and name.isascii() and name == name.lower()):
         raise ValueError(
-            f"prepare.prepare: expected a name of lower-case letters, digits and underscores "
+            f"preparation.prepare: expected a name of lower-case letters, digits and underscores "
             f"that starts with a letter, got {name!r}"
         )
     if on_error not in ("stop", "skip"):
-        raise ValueError(f"prepare.prepare: expected on_error stop or skip, got {on_error!r}")
+        raise ValueError(f"preparation.prepare: expected on_error stop or skip, got {on_error!r}")
     if (data_dir / name).exists() and not overwrite:
         raise ValueError(
-            f"prepare.prepare: {data_dir / name} exists already; overwrite it with --overwrite, "
+            f"preparation.prepare: {data_dir / name} exists already; overwrite it with --overwrite, "
             f"or choose another name"
         )
     problems = Problems()
