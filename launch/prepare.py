@@ -74,7 +74,12 @@ def main(argv: list[str]) -> None:
 
 def _open() -> Dataset:
     if _FORMAT.value == "shapes":
-        smallest, largest = (float(size) for size in _OBJECT_SIZE.value)
+        try:
+            smallest, largest = (float(size) for size in _OBJECT_SIZE.value)
+        except ValueError:
+            raise ValueError(
+                f"expected two numbers in --object_size, got {','.join(_OBJECT_SIZE.value)}"
+            ) from None
         return shapes.ShapeScenes(
             num_train=_NUM_TRAIN.value,
             num_val=_NUM_VAL.value,
@@ -117,7 +122,7 @@ def _print_summary(console: Console, dataset: Dataset, summary: preparation.Summ
     splits = summary.splits
     table = Table(title=f"{_NAME.value}: {summary.folder} ({summary.seconds:.1f} s)")
     table.add_column("label", justify="right")
-    table.add_column("class")
+    table.add_column("class", no_wrap=True)
     for split in splits:
         table.add_column(split, justify="right")
     for index, name in enumerate(dataset.class_names):
@@ -129,17 +134,18 @@ def _print_summary(console: Console, dataset: Dataset, summary: preparation.Summ
         "difficult": lambda split: split.difficult,
         "crowds": lambda split: split.crowds,
         "images": lambda split: split.images,
-        "images without objects": lambda split: split.images_without_objects,
-        "most objects on an image": lambda split: split.max_objects,
-        "image height, median (max)": lambda split: _sizes(split.sizes, 0),
-        "image width, median (max)": lambda split: _sizes(split.sizes, 1),
-        "object size, 10/50/90 %": lambda split: _percentiles(split.relative_sizes),
+        "  without objects": lambda split: split.images_without_objects,
+        "  most objects": lambda split: split.max_objects,
+        "  height (max)": lambda split: _sizes(split.sizes, 0),
+        "  width (max)": lambda split: _sizes(split.sizes, 1),
+        "object size": lambda split: _percentiles(split.relative_sizes),
     }
     for name, value in rows.items():
         table.add_row("", name, *(str(value(split)) for split in splits.values()))
     console.print(table)
     print(
-        "Label 0 is background. Object size is sqrt(box area / image area).\n"
+        "Label 0 is background. Height and width are medians. Object size is the root of box area\n"
+        "/ image area; 10, 50 and 90 in 100 objects are smaller.\n"
         f"Read it as {_NAME.value}:SPLIT, with room for "
         f"{max(split.max_objects for split in splits.values())} objects an image."
     )
@@ -157,7 +163,7 @@ def _percentiles(values: list[float]) -> str:
 
 
 def _print_problems(problems: list[Problem], heading: str) -> None:
-    print(f"{heading}: {len(problems)} problems", file=sys.stderr)
+    print(f"{heading} because of {len(problems)} problem(s):", file=sys.stderr)
     for problem in problems[:_SHOWN_PROBLEMS]:
         print(f"  {problem}", file=sys.stderr)
     if len(problems) > _SHOWN_PROBLEMS:

@@ -16,6 +16,7 @@ Rectangle = tuple[float, float, float, float]
 
 _EDGE = (20, 20, 20)
 _PAPER = (250, 250, 250)
+_SHEET = (48, 48, 48)
 _NUM_COLORS = 96
 
 
@@ -77,28 +78,31 @@ def contact_sheet(
     tile: int = 400,
     gap: int = 8,
 ) -> Image.Image:
-    """Returns one picture of many, in rows, each fitted into a square and centred in it.
+    """Returns one picture of many, in rows of equal cells, each centred in its cell.
 
     Args:
       images: at least one, uint8[H, W, 3] or PIL images.
       columns: pictures in a row.
-      tile: side of the squares in pixels; larger pictures are reduced, smaller ones stay.
-      gap: pixels between and around the squares.
+      tile: the longest side a picture keeps, in pixels; smaller ones stay as they are.
+      gap: pixels between and around the pictures.
     """
     if not images or columns < 1:
         raise ValueError(
             f"draw.contact_sheet: expected at least one picture and one column, got {len(images)} "
             f"and {columns}"
         )
-    columns = min(columns, len(images))
-    rows = math.ceil(len(images) / columns)
-    size = (gap + columns * (tile + gap), gap + rows * (tile + gap))
-    sheet = Image.new("RGB", size, (48, 48, 48))
-    for i, image in enumerate(images):
-        picture = _picture(image)
+    pictures = [_picture(image) for image in images]
+    for picture in pictures:
         picture.thumbnail((tile, tile), Image.Resampling.LANCZOS)
-        left = gap + (i % columns) * (tile + gap) + (tile - picture.width) // 2
-        top = gap + (i // columns) * (tile + gap) + (tile - picture.height) // 2
+    width = gap + max(picture.width for picture in pictures)
+    height = gap + max(picture.height for picture in pictures)
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    sheet = Image.new("RGB", (gap + columns * width, gap + rows * height), _SHEET)
+    for i, picture in enumerate(pictures):
+        row, column = divmod(i, columns)
+        left = gap + column * width + (width - gap - picture.width) // 2
+        top = gap + row * height + (height - gap - picture.height) // 2
         sheet.paste(picture, (left, top))
     return sheet
 
@@ -126,24 +130,162 @@ def _draw(
             f"draw: expected a finite box for each of {len(names)} labels, got {boxes.tolist()}"
         )
     scale = math.sqrt(picture.width * picture.height)
-    line = max(2, round(scale / 220)) if scale >= 250 else 1
+    line = math.ceil(scale / 220)
     font = _font(max(10, round(scale / 30)), font_path)
     draw = ImageDraw.Draw(picture)
 
+    width, height = picture.size
     inside = {}
     for i in order:
-        x0, y0, x1, y1 = boxes[i].round()
-        if x0 < picture.width and y0 < picture.height and x1 > 0 and y1 > 0:
-            # A box is at least one line wide, and one that leaves the picture ends at its border.
-            x1, y1 = max(x1, x0 + line), max(y1, y0 + line)
-            inside[i] = (max(x0, 0), max(y0, 0), min(x1, picture.width), min(y1, picture.height))
+        x0, y0, x1, y1 = boxes[i]
+        if x0 < width and y0 < height and x1 > 0 and y1 > 0:
+            # A box that leaves the picture ends at its border; each is at least a pixel wide.
+            x0, y0 = min(max(round(x0), 0), width - 1), min(max(round(y0), 0), height - 1)
+            x1, y1 = max(round(x1), x0 + line), max(round(y1), y0 + line)
+            inside[i] = (x0, y0, min(x1, width), min(y1, height))
     for i in reversed(inside):
         _outline(draw, inside[i], colors[i], line, dashed=dashed)
 
-    places: dict[int, Rectangle] = {}
+    padding = max(1, round(scale / 300))
+    ascent, descent = font.getmetrics()
+    texts, places = {}, {}
     for i in inside:
-        size = _text_size(draw, names[i], font, line)
+        texts[i] = _fitted(names[i], font, width - 4 * padding)
+        length = math.ceil(font.getlength(texts[i]))
+        size = (length + 4 * padding, ascent + descent + 2 * padding)
         places[i] = _free_place(inside[i], size, list(places.values()), picture.size, low=dashed)
     for i in reversed(places):
-        _tag(draw, places[i], names[i], colors[i], font, line)
+        _tag(draw, places[i], texts[i], colors[i], font, padding)
     return picture
+
+
+def _picture(image: np.ndarray | Image.Image) -> Image.Image:
+    """Returns a new RGB picture."""
+    if isinstance(image, Image.Image):
+        return image.convert("RGB") if image.mode != "RGB" else image.copy()
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"draw: expected uint8 [H, W, 3], got {image.dtype} {image.shape}")
+    return Image.fromarray(image)
+
+
+def _names(labels: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    """Returns the class name of each label, on one line."""
+    labels = np.asarray(labels)
+    if len(labels) and (labels.min() < 1 or labels.max() > len(class_names)):
+        raise ValueError(
+            f"draw: expected labels in 1 .. {len(class_names)} (0 is background), "
+            f"got {labels.tolist()}"
+        )
+    return [" ".join(class_names[label - 1].split()) for label in labels]
+
+
+@functools.lru_cache(maxsize=64)
+def _font(size: int, path: str | None) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+
+
+def _outline(
+    draw: ImageDraw.ImageDraw, box: Rectangle, color: Color, line: int, *, dashed: bool
+) -> None:
+    """Draws a box of dark edges; dashes leave the dark of the edge between them."""
+    x0, y0, x1, y1 = box[0], box[1], box[2] - 1, box[3] - 1
+    edge = max(1, line // 3)
+    around = (x0 - edge, y0 - edge, x1 + edge, y1 + edge)
+    draw.rectangle(around, outline=_EDGE, width=line + 2 * edge)
+    if not dashed:
+        draw.rectangle((x0, y0, x1, y1), outline=color, width=line)
+        return
+    dash = 4 * line + 2
+    for left in np.arange(x0, x1 + 1, 2 * dash):
+        right = min(left + dash, x1)
+        draw.rectangle((left, y0, right, min(y0 + line - 1, y1)), fill=color)
+        draw.rectangle((left, max(y1 - line + 1, y0), right, y1), fill=color)
+    for top in np.arange(y0, y1 + 1, 2 * dash):
+        bottom = min(top + dash, y1)
+        draw.rectangle((x0, top, min(x0 + line - 1, x1), bottom), fill=color)
+        draw.rectangle((max(x1 - line + 1, x0), top, x1, bottom), fill=color)
+
+
+def _fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """Returns the text, cut at its end where it is wider than `width` pixels."""
+    length = len(text)
+    while length > 1 and font.getlength(text[:length]) > width:
+        length -= 1
+    return text[:length]
+
+
+def _free_place(
+    box: Rectangle,
+    size: tuple[int, int],
+    taken: Sequence[Rectangle],
+    picture_size: tuple[int, int],
+    *,
+    low: bool,
+) -> Rectangle:
+    """Returns where a tag goes: the first place at its box, inside the picture, that is free.
+
+    Where all are taken it is the one that covers the least of other tags.
+    """
+    x0, y0, x1, y1 = box
+    width, height = size
+    above, top, bottom, below = y0 - height, y0, y1 - height, y1
+    rows = (below, bottom, above, top) if low else (above, top, below, bottom)
+    corners = np.array([(x, y) for y in rows for x in (x0, x1 - width)], np.float64)
+    # A tag as large as the picture starts in its corner.
+    corners = np.clip(corners, 0, np.maximum(np.subtract(picture_size, size), 0))
+    places = np.concatenate([corners, corners + size], axis=1)
+    others = np.array(taken, np.float64).reshape(-1, 4)
+    sides = np.minimum(places[:, None, 2:], others[:, 2:])
+    sides = sides - np.maximum(places[:, None, :2], others[:, :2])
+    covered = np.prod(np.maximum(sides, 0), axis=2).sum(axis=1)
+    return tuple(places[np.argmin(covered)].tolist())
+
+
+def _tag(
+    draw: ImageDraw.ImageDraw,
+    place: Rectangle,
+    text: str,
+    color: Color,
+    font: ImageFont.FreeTypeFont,
+    padding: int,
+) -> None:
+    """Draws a filled tag with its text in black or white, whichever is read better on it."""
+    x0, y0, x1, y1 = place
+    draw.rectangle((x0, y0, x1 - 1, y1 - 1), fill=color, outline=_EDGE, width=max(1, padding // 3))
+    ascent, _ = font.getmetrics()
+    ink = (0, 0, 0) if _luminance(color) > 0.179 else (255, 255, 255)
+    draw.text((x0 + 2 * padding, y0 + padding + ascent), text, fill=ink, font=font, anchor="ls")
+
+
+def _linear(rgb: np.ndarray) -> np.ndarray:
+    """Returns linear light in [0, 1] for sRGB values in 0 .. 255."""
+    value = np.asarray(rgb, np.float64) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def _luminance(color: Color) -> float:
+    """Returns WCAG's relative luminance; above .179 black text has the greater contrast."""
+    return float(_linear(np.array(color)) @ (0.2126, 0.7152, 0.0722))
+
+
+@functools.cache
+def _palette() -> list[Color]:
+    """Returns colours by greedy choice: each is the one farthest from all that precede it.
+
+    Distance is in OKLab, where it follows what the eye sees; candidates are neither so dark, so
+    pale nor so grey that they would be lost in a photograph.
+    """
+    steps = np.arange(0, 256, 15)
+    rgb = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    to_cones = [[0.4122, 0.5363, 0.0515], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
+    from_cones = [[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
+    lab = np.cbrt(_linear(rgb) @ np.transpose(to_cones)) @ np.transpose(from_cones)
+    chroma = np.hypot(lab[:, 1], lab[:, 2])
+    usable = (lab[:, 0] > 0.55) & (lab[:, 0] < 0.9) & (chroma > 0.11)
+    rgb, lab = rgb[usable], lab[usable]
+    chosen = [int(np.argmin(np.abs(rgb - (255, 60, 60)).sum(axis=1)))]
+    distance = np.full(len(rgb), np.inf)
+    while len(chosen) < _NUM_COLORS:
+        distance = np.minimum(distance, np.linalg.norm(lab - lab[chosen[-1]], axis=1))
+        chosen.append(int(np.argmax(distance)))
+    return [tuple(int(v) for v in rgb[i]) for i in chosen]

@@ -30,3 +30,39 @@ def shared() -> pathlib.Path:
     if not SHARED.is_dir():
         pytest.skip("no ../shared beside this checkout: real data and fixtures are absent")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def shapes_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A data_dir with `shapes`: 20 train and 10 val scenes of 64 pixels."""
+    from ssd_jax.data import preparation, shapes
+
+    data_dir = tmp_path_factory.mktemp("datasets")
+    scenes = shapes.ShapeScenes(num_train=20, num_val=10, image_size=64, max_objects=4)
+    preparation.prepare(scenes, name="shapes", data_dir=data_dir)
+    return data_dir
+
+
+@pytest.fixture
+def tiny(shapes_dir: pathlib.Path):
+    """The config of a run of seconds: an 8-channel SSD on 64-pixel scenes, batches of 8."""
+    from configs import ssd
+    from ssd_jax import config
+
+    tiny = config.defaults()
+    ssd.small_network(tiny)
+    tiny.model.image_size = (64, 64)  # maps 8, 4, 2
+    tiny.model.width = 0.02
+    tiny.model.extras = ((256, 512, 3, 2, 1),)
+    tiny.anchors.ratios = ((2.0,), (2.0, 3.0), (2.0,))
+    tiny.data.train, tiny.data.eval = "shapes:train", "shapes:val"
+    tiny.data.data_dir = str(shapes_dir)
+    tiny.data.canvas = (64, 64)
+    tiny.data.max_objects = 4
+    tiny.optimizer.learning_rate = 1e-2
+    tiny.train.batch_size = 8
+    tiny.train.steps = 4
+    tiny.train.log_every = 1
+    tiny.train.eval_every = 0
+    tiny.evaluate.batch_size = 8
+    return tiny

@@ -114,8 +114,8 @@ def augment(
     """Returns the image distorted, expanded, cropped, warped and flipped, with its objects.
 
     The order is that of the released SSD; the last four are one affine map, drawn as a window on
-    the image and applied at once. Objects whose centre leaves the window, and those without area,
-    become invalid; padded slots stay so.
+    the image and applied at once. Objects become invalid whose centre leaves the window, and those
+    without an area in the image (x1 <= x0, or outside); padded slots stay so.
 
     Args:
       key: decides every random choice.
@@ -140,6 +140,7 @@ def augment(
             shuffle_probability=spec.shuffle_probability,
         )
 
+    boxes_xyxy, valid = crop.clip(boxes_xyxy, valid)
     window = crop.whole()
     if spec.expand:
         window = crop.expand(

@@ -7,9 +7,10 @@ happens to pixels in training happens on the device.
 import io
 import math
 import os
+import pathlib
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 # What Pillow and its plugins raise on a file that is not the picture it claims to be.
 _BROKEN_FILE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
@@ -51,7 +52,14 @@ def decode(
     except FileNotFoundError:
         raise
     except _BROKEN_FILE as error:
-        raise ValueError(f"images.decode: cannot read {_describe(source)}: {error}") from error
+        raise ValueError(
+            f"images.decode: cannot read {_describe(source)}: {_reason(error)}"
+        ) from error
+
+
+def is_picture_name(path: pathlib.PurePath) -> bool:
+    """Whether a file's suffix is one of a picture; for picking pictures out of a folder."""
+    return path.suffix.lower() in Image.registered_extensions()
 
 
 def upright_size(source: bytes | str | os.PathLike) -> tuple[int, int]:
@@ -67,7 +75,7 @@ def upright_size(source: bytes | str | os.PathLike) -> tuple[int, int]:
         raise
     except _BROKEN_FILE as error:
         raise ValueError(
-            f"images.upright_size: cannot read {_describe(source)}: {error}"
+            f"images.upright_size: cannot read {_describe(source)}: {_reason(error)}"
         ) from error
 
 
@@ -115,6 +123,10 @@ def _read_reduced(image: Image.Image, canvas_size: tuple[int, int]) -> None:
     scale = min(rows / image.height, columns / image.width)
     if scale < 1:  # only JPEG files do anything here
         image.draft(image.mode, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+
+
+def _reason(error: Exception) -> str:
+    return "not a picture" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _describe(source: bytes | str | os.PathLike) -> str:

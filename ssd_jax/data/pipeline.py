@@ -65,7 +65,8 @@ def train_batches(
     local = _local_rows(batch_size, process_index, process_count)
     order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
     load = _LoadBatch(source, canvas_size, max_objects, use_difficult)
-    batches = order.batch(batch_size).map(lambda indices: load(indices[local]))
+    # Without a remainder of sys.maxsize records, which Grain cannot count.
+    batches = order.batch(batch_size, drop_remainder=True).map(lambda rows: load(rows[local]))
     return BatchIterator(
         batches,
         num_workers=num_workers,

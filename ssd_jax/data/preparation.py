@@ -1,8 +1,9 @@
 """From a reader of annotations to a prepared data set, with an account of what went into it."""
 
+import itertools
 import pathlib
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ class BadData(ValueError):  # noqa: N818
 
     def __init__(self, problems: list[Problem]):
         self.problems = problems
-        super().__init__(f"preparation.prepare: {len(problems)} problems in the input")
+        super().__init__(f"preparation.prepare: {len(problems)} problem(s) in the input")
 
 
 @dataclass
@@ -95,7 +96,7 @@ def prepare(
         raise ValueError(f"preparation.prepare: expected on_error stop or skip, got {on_error!r}")
     if (data_dir / name).exists() and not overwrite:
         raise ValueError(
-            f"preparation.prepare: {data_dir / name} exists already; overwrite it with --overwrite, "
+            f"preparation.prepare: {data_dir / name} exists already; replace it with --overwrite "
             f"or choose another name"
         )
     problems = Problems()
@@ -114,9 +115,17 @@ def prepare(
             (folder / LEFT_OUT_FILE).write_text("".join(f"{problem}\n" for problem in problems))
 
     start = time.monotonic()
+    splits = {split: counted(split) for split in dataset.split_sizes}
+    firsts = {split: next(examples, None) for split, examples in splits.items()}
+    if empty := [split for split, first in firsts.items() if first is None]:
+        for examples in splits.values():
+            deque(examples, maxlen=0)  # to find the other problems, too
+        if problems and on_error == "stop":
+            raise BadData(list(problems))
+        raise ValueError(f"preparation.prepare: no picture that can be used in {', '.join(empty)}")
     folder = builder.write(
         dataset,
-        {split: counted(split) for split in dataset.split_sizes},
+        {split: itertools.chain([firsts[split]], splits[split]) for split in splits},
         name=name,
         data_dir=data_dir,
         finish=finish,

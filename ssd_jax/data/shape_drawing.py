@@ -88,8 +88,7 @@ def coverage(outline: Outline, size: tuple[int, int]) -> np.ndarray:
     draw = ImageDraw.Draw(mask)
     for points, value in ((outline.border, 255), (outline.hole, 0)):
         if points is not None:
-            # Pillow's coordinates are those of pixel centres.
-            fine = points * _SUPERSAMPLING - (0.5 + 0.5j)
+            fine = points * _SUPERSAMPLING
             draw.polygon(list(zip(fine.real, fine.imag, strict=True)), fill=value)
     return np.asarray(mask.reduce(_SUPERSAMPLING), np.float32) / 255
 

@@ -20,6 +20,7 @@ _VISIBLE_PART = 0.5
 _PLACEMENTS = 12  # tries for one shape before the scene is left with fewer
 _MOST_STRETCH = 1.8
 _LEAST_CONTRAST = 70.0  # between mean colours of a shape and of what it covers, in RGB
+_NOISE = 7.0  # the most, as a standard deviation in 0..255
 _JPEG_QUALITY = 92
 
 
@@ -105,7 +106,7 @@ class ShapeScenes:
             topmost, areas = shown, list(whole)
             image[window] = _paint(rng, image[window], mask_window)
             objects.append(_bounded(mask_window >= 0.5, window, label))
-        image += rng.standard_normal((side, side, 1), np.float32) * rng.uniform(0, 7)
+        image += rng.standard_normal((side, side, 1), np.float32) * rng.uniform(0, _NOISE)
         return np.clip(image, 0, 255).round().astype(np.uint8), objects
 
     def _place(self, rng: np.random.Generator, label: int) -> tuple[tuple[int, int], np.ndarray]:

@@ -50,7 +50,9 @@ class VocFolder:
         self._folder = _find_folder(pathlib.Path(source))
         self._drop_others = drop_others
         self._pictures = {
-            path.stem: path for path in sorted((self._folder / "JPEGImages").iterdir())
+            path.stem: path
+            for path in sorted((self._folder / "JPEGImages").iterdir())
+            if images.is_picture_name(path)
         }
         self._splits = _read_splits(self._folder) or {"train": self._all_ids()}
         self.split_sizes = {name: len(ids) for name, ids in self._splits.items()}

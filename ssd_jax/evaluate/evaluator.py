@@ -1,5 +1,6 @@
 """The sharded evaluation: every image of a data set through the detector, scored at the end."""
 
+import math
 import pathlib
 import time
 from collections.abc import Callable
@@ -12,11 +13,11 @@ from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 from PIL import Image
 
-from ssd_jax import config
+from ssd_jax import config, draw
 from ssd_jax.data import images, pipeline, records
 from ssd_jax.data.augment import warp
 from ssd_jax.detectors import Detector
-from ssd_jax.evaluate import coco_results, metrics, voc_ap
+from ssd_jax.evaluate import coco_results, metrics, plots, voc_ap
 from ssd_jax.evaluate.ground_truth import GroundTruth, ImageDetections
 from ssd_jax.sharding import batch_split, check_batch_size, data_mesh, put_batch, replicated
 from ssd_jax.types import Detections
@@ -103,7 +104,7 @@ class Evaluation(NamedTuple):
         coco_results.write_coco_results(
             folder / "detections.json", self.detections, category_ids=self.source.category_ids
         )
-        plots.write_precision_recall(folder, self.curves, self.source.class_names)
+        plots.write_plots(folder, self.curves, self.source.class_names)
 
     def contact_sheet(self, count: int) -> Image.Image:
         """Returns `count` pictures, spread over the source, with their objects and detections."""
@@ -125,7 +126,7 @@ class Evaluation(NamedTuple):
                     names,
                 )
             )
-        return draw.contact_sheet(pictures)
+        return draw.contact_sheet(pictures, columns=math.ceil(math.sqrt(len(pictures))))
 
 
 class Evaluator:

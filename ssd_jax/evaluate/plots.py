@@ -40,6 +40,7 @@ def precision_recall_overview(
         figsize=(max(3.6, 1.75 * columns + 0.7), 1.85 * rows + 1.0), layout="constrained"
     )
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    _unit_square(grid[0])  # and with it the others, which share its axes
     for cell, k in zip(grid, order, strict=False):
         _style(cell)
         _draw_curve(cell, curves[k])
@@ -77,11 +78,13 @@ def class_page(curve: Curve, class_name: str, *, iou_threshold: float = 0.5) -> 
     )
 
     _style(left)
+    _unit_square(left)
     _draw_f1_levels(left)
     _draw_curve(left, curve)
     left.set(xlabel="recall", ylabel="precision")
 
     _style(right)
+    _unit_square(right)
     right.set(xlabel="score threshold", ylabel="precision, recall, F1")
     right.set_xlim(_score_range(curve.scores))
     total = curve.precision + curve.recall
@@ -142,9 +145,13 @@ def _save(figure: Figure, path: pathlib.Path) -> None:
         figure.savefig(path, dpi=120)
 
 
-def _style(axes: Axes) -> None:
-    """Unit square with a light grid and no frame on top and right."""
+def _unit_square(axes: Axes) -> None:
+    """Shows 0 to 1 on both axes."""
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+
+
+def _style(axes: Axes) -> None:
+    """Draws a light grid and no frame on top and right."""
     axes.grid(color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -6,7 +6,6 @@ Everything here is numpy and static: a spec is hashable, and its anchors are con
 import dataclasses
 import difflib
 import math
-import numbers
 import types
 from collections.abc import Sequence
 
@@ -42,13 +41,10 @@ class AnchorMap:
     offset: Number = 0.5
 
     def __post_init__(self):
-        """Makes sequences tuples, and refuses what no anchor can be made of."""
-        for field in ("map_size", "ratios", "step"):
-            value = getattr(self, field)
-            object.__setattr__(self, field, value if value is None else tuple(value))
-        _require_pair("AnchorMap", "map_size", self.map_size, numbers.Integral)
+        """Refuses what no anchor can be made of."""
+        _require_pair("AnchorMap", "map_size", self.map_size, whole=True)
         if self.step is not None:
-            _require_pair("AnchorMap", "step", self.step, numbers.Real)
+            _require_pair("AnchorMap", "step", self.step)
         if not 0 < self.min_size < math.inf:
             raise ValueError(f"anchors.AnchorMap: expected min_size > 0, got {self.min_size}")
         if self.max_size is not None and not self.min_size < self.max_size < math.inf:
@@ -56,10 +52,11 @@ class AnchorMap:
                 f"anchors.AnchorMap: expected max_size > min_size {self.min_size}, "
                 f"got {self.max_size}"
             )
-        if any(not 0 < ratio < math.inf or ratio == 1 for ratio in self.ratios):
+        usable = all(0 < ratio < math.inf and ratio != 1 for ratio in self.ratios)
+        if not (isinstance(self.ratios, tuple) and usable):
             raise ValueError(
-                "anchors.AnchorMap: expected ratios > 0 other than 1, which the square is, "
-                f"got {self.ratios}"
+                "anchors.AnchorMap: expected a tuple of ratios > 0 other than 1, which the square "
+                f"is, got {self.ratios}"
             )
 
     @property
@@ -92,12 +89,12 @@ class AnchorSpec:
     whole_pixels: bool = False
 
     def __post_init__(self):
-        """Makes sequences tuples, and refuses an empty spec."""
-        object.__setattr__(self, "image_size", tuple(self.image_size))
-        object.__setattr__(self, "maps", tuple(self.maps))
-        _require_pair("AnchorSpec", "image_size", self.image_size, numbers.Integral)
-        if not self.maps:
-            raise ValueError("anchors.AnchorSpec: expected at least one map, got none")
+        """Refuses what no set of anchors can be made of."""
+        _require_pair("AnchorSpec", "image_size", self.image_size, whole=True)
+        if not (isinstance(self.maps, tuple) and self.maps):
+            raise ValueError(
+                f"anchors.AnchorSpec: expected a tuple of at least one map, got {self.maps}"
+            )
         if self.whole_pixels and min(entry.min_size for entry in self.maps) < 1:
             raise ValueError(
                 "anchors.AnchorSpec: expected min_size >= 1 where whole_pixels is set, got "
@@ -264,11 +261,13 @@ def preset(name: str) -> AnchorSpec:
     return PRESETS[name]
 
 
-def _require_pair(owner: str, field: str, value: tuple[Number, ...], kind: type) -> None:
-    if len(value) != 2 or not all(isinstance(x, kind) and 0 < x < math.inf for x in value):
+def _require_pair(owner: str, field: str, value: object, *, whole: bool = False) -> None:
+    kind = int if whole else Number
+    is_pair = isinstance(value, tuple) and len(value) == 2
+    if not is_pair or not all(isinstance(x, kind) and 0 < x < math.inf for x in value):
         raise ValueError(
-            f"anchors.{owner}: expected {field} of two {kind.__name__.lower()} numbers > 0, "
-            f"got {value}"
+            f"anchors.{owner}: expected {field} to be a tuple (y, x) of two {'whole ' * whole}"
+            f"numbers > 0, got {value}"
         )
 
 

@@ -81,6 +81,6 @@ def decode(
     return cxcywh_to_xyxy(jnp.concatenate([centre, size], axis=-1))
 
 
-def _require_variances(where: str, variances: tuple[float, float, float, float]) -> None:
+def _require_variances(where: str, variances: tuple[float, ...]) -> None:
     if len(variances) != 4 or not all(v > 0 for v in variances):
         raise ValueError(f"{where}: expected four variances > 0, got {variances}")

@@ -24,6 +24,13 @@ class Crop(NamedTuple):
     sampler: Int[Array, ""]  # which drew it: 0 the whole image, i + 1 that of min_ious[i]
 
 
+class Objects(NamedTuple):
+    """The objects in a window."""
+
+    boxes_xyxy: Float[Array, "G 4"]  # in the window's units; 0 where not valid
+    valid: Bool[Array, " G"]
+
+
 def whole() -> Window:
     """Returns the window that is the image itself."""
     return jnp.array([0.0, 0.0, 1.0, 1.0])
@@ -108,22 +115,17 @@ def project(boxes_xyxy: Float[Array, "G 4"], window_xyxy: Window) -> Float[Array
     return jnp.concatenate([jnp.min(points, axis=1), jnp.max(points, axis=1)], axis=-1)
 
 
-def keep_centred(
-    boxes_xyxy: Float[Array, "G 4"], valid: Bool[Array, " G"]
-) -> tuple[Float[Array, "G 4"], Bool[Array, " G"]]:
-    """Keeps the objects whose centre is inside of [0, 1], its edge included, and clips them to it.
+def clip(boxes_xyxy: Float[Array, "G 4"], valid: Bool[Array, " G"]) -> Objects:
+    """Clips objects to [0, 1]; those that have, or keep, no area become invalid and 0."""
+    clipped = boxes.clip(boxes_xyxy)
+    valid = valid & jnp.all(clipped[:, 2:] > clipped[:, :2], axis=-1)
+    return Objects(jnp.where(valid[:, None], clipped, 0), valid)
 
-    A crop may keep none: the rule asks for an overlap of the crop with an object, not for a centre.
 
-    Args:
-      boxes_xyxy: in the coordinates of a window.
-      valid: which of them exist.
+def keep_centred(boxes_xyxy: Float[Array, "G 4"], valid: Bool[Array, " G"]) -> Objects:
+    """Keeps the objects whose centre lies in [0, 1], its edges included, and clips them to it.
 
-    Returns:
-      The boxes, and which of them exist: not those that had or keep no area. Others are 0.
+    A crop may keep none: its sampler asks for an overlap with an object, not for a centre.
     """
     centre = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
-    inside = jnp.all((centre >= 0) & (centre <= 1), axis=-1)
-    clipped = boxes.clip(boxes_xyxy)
-    valid = valid & inside & jnp.all(clipped[:, 2:] > clipped[:, :2], axis=-1)
-    return jnp.where(valid[:, None], clipped, 0), valid
+    return clip(boxes_xyxy, valid & jnp.all((centre >= 0) & (centre <= 1), axis=-1))

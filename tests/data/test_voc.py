@@ -57,6 +57,7 @@ def test_no_lists_is_one_split_of_everything(voc_tree, read_split):
     voc_tree.add("b", ("dog", (1, 1, 9, 9)))
     voc_tree.add("a")
     voc_tree.picture("unlabelled")
+    voc_tree.picture("Thumbs", b"not a picture", suffix=".db")
     reader = voc.VocFolder(voc_tree.folder)
     found, problems = read_split(reader, "train")
     assert [example.image_id for example in found] == ["a", "b"]

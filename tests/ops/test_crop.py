@@ -30,7 +30,7 @@ boxes_of_three = st.lists(box, min_size=3, max_size=3).map(lambda b: np.array(b,
 
 def pad(scene, num_slots=4):
     boxes = np.tile(np.float32(WHOLE), (num_slots, 1))  # a padded slot that would win, if it lived
-    boxes[: len(scene)] = scene
+    boxes[: len(scene)] = np.reshape(scene, (-1, 4))
     return jnp.asarray(boxes), jnp.arange(num_slots) < len(scene)
 
 
@@ -188,7 +188,7 @@ def test_windows_nest_and_flip():
     np.testing.assert_allclose(crop.project(right, crop.flip(window)), [[0.5, 0.25, 1.0, 0.75]])
 
 
-window_corners = st.tuples(*[st.floats(-2, 2, width=32)] * 2, *[st.floats(0.1, 3, width=32)] * 2)
+window_corners = st.tuples(*[st.floats(-2, 2, width=32)] * 2, *[st.floats(0.125, 3, width=32)] * 2)
 
 
 @given(boxes_of_three, window_corners, window_corners)
@@ -196,7 +196,7 @@ def test_projection_into_a_nested_window_is_two_projections(objects, outer, inne
     outer, inner = (jnp.array([x, y, x + w, y + h]) for x, y, w, h in (outer, inner))
     in_turn = crop.project(crop.project(jnp.asarray(objects), outer), inner)
     at_once = crop.project(jnp.asarray(objects), crop.nest(outer, inner))
-    # Coordinates reach 3 / .1 / .1 = 300; float32 has 7 digits.
+    # Coordinates reach some 3 / .125 / .125 = 200; float32 has 7 digits.
     np.testing.assert_allclose(at_once, in_turn, rtol=1e-4, atol=1e-3)
 
 
@@ -228,7 +228,7 @@ def test_a_crop_may_keep_no_object():
 
 def test_vmap_equals_a_loop_and_jit_eager():
     boxes, valid = pad(SCENES["several"])
-    keys = jax.random.split(jax.random.key(0), 5)
+    keys = jax.random.split(jax.random.key(0), 3)
 
     def one(key):
         window = crop.nest(crop.expand(key), crop.sample(key, boxes, valid).window_xyxy)

@@ -1,0 +1,71 @@
+import dataclasses
+
+import pytest
+
+from ssd_jax import config
+
+
+def test_defaults_resolve_to_the_schema_and_survive_a_file(tmp_path):
+    experiment = config.resolve(config.defaults())
+    assert experiment == config.Experiment()
+    config.save(experiment, tmp_path / "config.json")
+    assert config.load(tmp_path / "config.json") == experiment
+
+
+def test_overrides_become_frozen_values():
+    values = config.defaults()
+    values.anchors.ratios = [[2], [2, 3]]
+    values.anchors.first_scale = 0.1
+    values.model.l2_norm = {}
+    experiment = config.resolve(values)
+    assert experiment.anchors.ratios == ((2.0,), (2.0, 3.0))
+    assert experiment.anchors.first_scale == 0.1
+    assert experiment.model.l2_norm == {}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        experiment.model.width = 2.0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"train": {"batch_sise": 3}}, r"config\.train\.batch_sise.*did you mean batch_size"),
+        ({"trian": {}}, r"config\.trian: no such field; did you mean train"),
+        ({"xyz": {}}, r"config\.xyz: no such field; the fields here are .*anchors.*model"),
+        ({"train": {"batch_size": "3"}}, r"config\.train\.batch_size: expected int, got '3'"),
+        ({"train": {"batch_size": True}}, r"batch_size: expected int, got True"),
+        ({"train": {"batch_size": 2.5}}, r"batch_size: expected int, got 2\.5"),
+        ({"model": {"atrous": 1}}, r"config\.model\.atrous: expected bool, got 1"),
+        ({"model": {"image_size": [300]}}, r"image_size: expected tuple\[int, int\], got \[300\]"),
+        ({"model": {"extras": [[1, 2, 3, 4, "5"]]}}, r"extras\[0\]\[4\]: expected int, got '5'"),
+        ({"model": {"l2_norm": {"conv4_3": "x"}}}, r"l2_norm\.conv4_3: expected float"),
+        ({"train": 3}, r"config\.train: expected a group of fields, got 3"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(values, message):
+    with pytest.raises(ValueError, match=message):
+        config.resolve(values)
+
+
+def test_a_missing_file_says_what_it_should_be(tmp_path):
+    with pytest.raises(ValueError, match="workdir of a run"):
+        config.load(tmp_path / "config.json")
+
+
+def test_classes_come_from_the_data_and_may_not_contradict_the_config():
+    names = ("dog", "cat")
+    experiment = config.with_classes(config.Experiment(), names, "pets")
+    assert experiment.model.num_classes == 3
+    assert experiment.class_names == names
+    assert config.with_classes(experiment, names, "pets") == experiment
+    with pytest.raises(ValueError, match=r"class_names: .*'dog'.* but birds has \('owl',\)"):
+        config.with_classes(experiment, ("owl",), "birds")
+    voc = dataclasses.replace(config.Experiment(), model=config.Model(num_classes=21))
+    with pytest.raises(ValueError, match=r"num_classes: 21, but pets has 2 classes.* are 3"):
+        config.with_classes(voc, names, "pets")
+
+
+def test_differences_are_named_by_their_path():
+    old = config.Experiment()
+    new = dataclasses.replace(old, train=dataclasses.replace(old.train, steps=7))
+    assert config.differences(old, old) == {}
+    assert config.differences(old, new) == {"train.steps": (120_000, 7)}

@@ -1,0 +1,99 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from ssd_jax import config, detectors, sharding
+from ssd_jax.data import pipeline, records
+from ssd_jax.train import optimizer as optimizers
+from ssd_jax.train.loop import initial_state
+from ssd_jax.train.step import augment_batch, augment_spec, make_train_step
+
+
+def run(experiment, devices, steps):
+    source = records.open_source(experiment.data.train, experiment.data.data_dir)
+    experiment = config.with_classes(experiment, source.class_names, "shapes")
+    spec = experiment.train
+    detector = detectors.build(experiment)
+    optimizer = optimizers.build(experiment.optimizer, spec.steps)
+    schedule = optimizers.learning_rate(experiment.optimizer, spec.steps)
+    mesh = sharding.data_mesh(devices)
+    step = make_train_step(
+        detector, optimizer, schedule, augment_spec(experiment), mesh, ema_decay=spec.ema_decay
+    )
+    key = jax.random.key(spec.seed)
+    state = initial_state(detector, optimizer, key, mesh, ema=spec.ema_decay > 0)
+    losses = []
+    batches = pipeline.train_batches(
+        source,
+        batch_size=spec.batch_size,
+        canvas_size=experiment.data.canvas,
+        max_objects=experiment.data.max_objects,
+        seed=spec.seed,
+    )
+    with batches:
+        for _ in range(steps):
+            state, metrics = step(state, sharding.put_batch(mesh, next(batches)), key)
+            losses.append(jax.device_get(metrics))
+    return jax.device_get(state), losses
+
+
+@pytest.fixture
+def experiment(tiny):
+    return config.resolve(tiny)
+
+
+def test_one_device_and_eight_give_the_same_training(experiment):
+    assert len(jax.devices()) == 8
+    assert experiment.model.batch_norm
+    one, losses_one = run(experiment, jax.devices()[:1], 3)
+    eight, losses_eight = run(experiment, jax.devices(), 3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), losses_one, losses_eight)
+    jax.tree.map(
+        # Sums in another order: an entry near 0 differs by rounding of the entries it was made of.
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        one,
+        eight,
+    )
+    assert float(losses_one[0].loss.num_positives) > 8  # each of the 8 images has an object
+
+
+def test_the_step_learns(experiment):
+    _, figures = run(experiment, jax.devices()[:1], 12)
+    totals = [float(f.loss.total) for f in figures]
+    assert np.mean(totals[-3:]) < 0.7 * totals[0]
+
+
+def test_ema_follows_the_parameters(experiment):
+    train = dataclasses.replace(experiment.train, ema_decay=0.5)
+    state, _ = run(dataclasses.replace(experiment, train=train), jax.devices()[:1], 1)
+    plain, _ = run(experiment, jax.devices()[:1], 1)
+    initial, _ = run(experiment, jax.devices()[:1], 0)
+    # The first step's decay is min(.5, 1/10): the average is a tenth old and nine tenths new.
+    expected = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, initial.params, plain.params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+        state.ema_params,
+        expected,
+    )
+    assert plain.ema_params == {}
+
+
+def test_augmentation_depends_on_the_record_and_not_on_its_place(experiment):
+    source = records.open_source(experiment.data.train, experiment.data.data_dir)
+    with pipeline.train_batches(
+        source, batch_size=4, canvas_size=(64, 64), max_objects=4, seed=0
+    ) as batches:
+        batch = next(batches)
+    spec = augment_spec(experiment)
+    key = jax.random.key(1)
+    images, targets = augment_batch(batch, key, spec)
+    order = np.array([2, 0, 3, 1])
+    shuffled = jax.tree.map(lambda x: x[order], batch)
+    images_shuffled, targets_shuffled = augment_batch(shuffled, key, spec)
+    np.testing.assert_array_equal(images_shuffled, np.asarray(images)[order])
+    np.testing.assert_array_equal(
+        targets_shuffled.boxes_xyxy, np.asarray(targets.boxes_xyxy)[order]
+    )
+    assert not np.array_equal(augment_batch(batch, jax.random.key(2), spec)[0], images)
