@@ -5,7 +5,9 @@
 Variants, joined by commas:
   300, 512 or small     the network
   voc, coco             the recipe of the paper on TFDS's own data sets
-  bccd, animals         a VOC folder that launch.prepare read under that name
+  bccd, animals         a VOC folder that launch.prepare read under that name:
+                        --on_error skip for BCCD, which has two boxes without area;
+                        --classes cat,cow,dog,horse,person,sheep --drop_others for VOC's animals
 """
 
 from ml_collections import ConfigDict

@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
     except preparation.BadData as error:
         _print_problems(error.problems, "Nothing was written")
         sys.exit("Correct the input, or leave these out with --on_error skip.")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     _print_summary(console, dataset, summary)
     if summary.left_out:
@@ -146,8 +146,9 @@ def _print_summary(console: Console, dataset: Dataset, summary: preparation.Summ
     print(
         "Label 0 is background. Height and width are medians. Object size is the root of box area\n"
         "/ image area; 10, 50 and 90 in 100 objects are smaller.\n"
-        f"Read it as {_NAME.value}:SPLIT, with room for "
-        f"{max(split.max_objects for split in splits.values())} objects an image."
+        f"Train on it with --config.data.train={_NAME.value}:SPLIT "
+        f"--config.data.eval={_NAME.value}:SPLIT "
+        f"--config.data.max_objects={max(split.max_objects for split in splits.values())}"
     )
 
 

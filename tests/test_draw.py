@@ -72,7 +72,7 @@ def test_colors_are_stable_different_and_carry_text():
     # Any two of the first 20 differ by 90 of 765 or more over the three channels.
     gaps = [np.abs(np.subtract(a, b)).sum() for a, b in itertools.combinations(colors[:20], 2)]
     assert min(gaps) >= 90
-    image, box = np.zeros((600, 900, 3), np.uint8), (300, 240, 660, 540)
+    image, box = np.full((600, 900, 3), 128, np.uint8), (300, 240, 660, 540)
     for label, color in enumerate(colors, start=1):
         tag = pixels(draw.draw_detections(image, [box], [label], None, ["HHH"] * 96))[205:238, 302:]
         text = max(((0, 0, 0), (255, 255, 255)), key=lambda ink: contrast(ink, color))

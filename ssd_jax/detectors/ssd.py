@@ -142,7 +142,7 @@ def build(experiment: config.Experiment) -> SSDDetector:
         **common,
     )
     sizes = _map_sizes(model, spec.image_size)
-    return SSDDetector(
+    detector = SSDDetector(
         model=model,
         anchor_spec=anchor_spec(experiment.anchors, spec.image_size, sizes),
         num_classes=spec.num_classes,
@@ -150,6 +150,19 @@ def build(experiment: config.Experiment) -> SSDDetector:
         objective=experiment.loss,
         decoder=experiment.decoder,
     )
+    _trace(detector)
+    return detector
+
+
+def _trace(detector: SSDDetector) -> None:
+    """Raises what the ops say of the config's values, which otherwise the first step would."""
+    A, C = detector.anchor_spec.num_anchors, detector.num_classes
+    shape, float32 = jax.ShapeDtypeStruct, jnp.float32
+    predictions = Predictions(shape((1, A, 4), float32), shape((1, A, C), float32))
+    targets = Targets(shape((1, 1, 4), float32), shape((1, 1), jnp.int32), shape((1, 1), jnp.bool_))
+    jax.eval_shape(detector.loss, predictions, targets)
+    jax.eval_shape(detector.detect, predictions)
+    jax.eval_shape(lambda x: normalize(x, detector.input), shape((1, 1, 1, 3), float32))
 
 
 def _map_sizes(model: SSD, image_size: tuple[int, int]) -> list[tuple[int, int]]:

@@ -97,5 +97,5 @@ def read_coco_results(
 
 def _coco_image_id(image_id: str) -> int | str:
     """Returns COCO's number where the name is one; "000001", a file of VOC, stays as it is."""
-    is_number = image_id.isascii() and image_id.isdigit() and str(int(image_id)) == image_id
+    is_number = image_id.isdecimal() and str(int(image_id)) == image_id
     return int(image_id) if is_number else image_id

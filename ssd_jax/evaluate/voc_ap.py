@@ -88,7 +88,7 @@ def precision_recall(
     hit = overlaps.iou[order] >= iou_threshold
     uncounted = np.zeros(len(order), bool)
     uncounted[hit] = optional[index[hit]]
-    claims = np.flatnonzero(hit & ~uncounted)
+    claims = np.flatnonzero(hit)
     first_claims = np.unique(index[claims], return_index=True)[1]
     true = np.zeros(len(order), bool)
     true[claims[first_claims]] = True

@@ -40,16 +40,25 @@ def make_masks():
 
 
 @functools.partial(jax.jit, static_argnames="spec")
-def augment_jit(key, canvas, size=SIZE, boxes=BOXES, labels=LABELS, valid=VALID, *, spec=SMALL):
-    return augment(key, canvas, jnp.asarray(size), boxes, labels, valid, spec=spec)
+def augment_jit(*arguments, spec):
+    return augment(*arguments, spec=spec)
 
 
 @functools.partial(jax.jit, static_argnames="spec")
-def augment_many(keys, canvas, *, spec):
-    def one(key):
-        return augment(key, canvas, jnp.array(SIZE), BOXES, LABELS, VALID, spec=spec)
+def augment_batch(*arguments, spec):
+    return jax.vmap(functools.partial(augment, spec=spec))(*arguments)
 
-    return jax.vmap(one)(keys)
+
+def augment_one(seed, canvas, size=SIZE, boxes=BOXES, labels=LABELS, valid=VALID):
+    # All arguments are arrays of one shape and type, so that all tests share one compilation.
+    objects = jnp.asarray(boxes, jnp.float32), labels, jnp.asarray(valid)
+    return augment_jit(jax.random.key(seed), canvas, jnp.asarray(size), *objects, spec=SMALL)
+
+
+def augment_many(num, canvas, spec):
+    """The same image by many keys."""
+    repeated = [jnp.stack([x] * num) for x in (canvas, jnp.array(SIZE), BOXES, LABELS, VALID)]
+    return augment_batch(jax.random.split(jax.random.key(0), num), *repeated, spec=spec)
 
 
 def mask_edges(mask):
@@ -61,8 +70,7 @@ def mask_edges(mask):
 def test_boxes_lie_where_the_pixels_went():
     # Colours off and a black fill: each channel of the output is still the mask of its rectangle.
     spec = AugmentSpec(image_size=OUT, photometric=False, fill=(0.0, 0.0, 0.0))
-    keys = jax.random.split(jax.random.key(0), 400)
-    result = jax.tree.map(np.asarray, augment_many(keys, make_canvas(make_masks()), spec=spec))
+    result = jax.tree.map(np.asarray, augment_many(400, make_canvas(make_masks()), spec))
     assert 0.5 < result.valid.mean() < 0.99  # both outcomes are there to be tested
     unit = np.array([100, 80, 100, 80])
     errors = []
@@ -81,8 +89,7 @@ def test_boxes_lie_where_the_pixels_went():
 def test_flip_alone_mirrors_half_of_the_images():
     spec = AugmentSpec(**(OFF | {"flip": True}), image_size=SIZE, kernels=("linear",))
     image = make_noise()
-    keys = jax.random.split(jax.random.key(0), 200)
-    result = augment_many(keys, make_canvas(image), spec=spec)
+    result = augment_many(200, make_canvas(image), spec)
     flipped = np.asarray(result.boxes_xyxy[:, 0, 0] != BOXES[0, 0])
     assert abs(flipped.mean() - 0.5) < 4.5 * 0.5 / np.sqrt(200)
     mirrored = np.stack([1 - BOXES[:, 2], BOXES[:, 1], 1 - BOXES[:, 0], BOXES[:, 3]], axis=1)
@@ -98,11 +105,10 @@ def test_flip_alone_mirrors_half_of_the_images():
 def test_each_part_can_be_switched():
     # What each part alone leaves as it was: the window (no expansion, no crop) or the colours.
     canvas = make_canvas(np.full((*SIZE, 3), 200, np.uint8))
-    keys = jax.random.split(jax.random.key(0), 60)
 
     def only(part):
         spec = AugmentSpec(**(OFF | {part: True}), image_size=OUT, kernels=("linear",))
-        result = augment_many(keys, canvas, spec=spec)
+        result = augment_many(60, canvas, spec)
         sides = result.boxes_xyxy[:, 0, 2:] - result.boxes_xyxy[:, 0, :2]
         scale = np.asarray(jnp.max(sides / (BOXES[0, 2:] - BOXES[0, :2]), axis=1))
         colours = np.asarray(result.image.reshape(60, -1, 3))
@@ -126,9 +132,7 @@ def test_the_fill_keeps_its_colour():
     # Colours are distorted before the expansion; 'nearest' blends nothing.
     spec = AugmentSpec(crop=False, expand_probability=1.0, kernels=("nearest",), image_size=OUT)
     canvas = make_canvas(np.full((*SIZE, 3), 60, np.uint8))
-    images = np.asarray(
-        augment_many(jax.random.split(jax.random.key(0), 20), canvas, spec=spec).image
-    )
+    images = np.asarray(augment_many(20, canvas, spec).image)
     shown = set()
     for image in images:
         is_fill = (np.abs(image - np.array(spec.fill)) < 1e-3).all(axis=-1)
@@ -140,7 +144,7 @@ def test_the_fill_keeps_its_colour():
 
 @given(st.integers(0, 2**31))
 def test_results_are_in_their_range(seed):
-    result = augment_jit(jax.random.key(seed), make_canvas(make_noise(seed=seed)))
+    result = augment_one(seed, make_canvas(make_noise(seed=seed)))
     assert result.image.shape == (*OUT, 3)
     assert result.image.dtype == result.boxes_xyxy.dtype == jnp.float32
     assert result.image.min() >= 0
@@ -155,8 +159,8 @@ def test_results_are_in_their_range(seed):
 
 def test_the_key_decides():
     canvas = make_canvas(make_noise())
-    results = [augment_jit(jax.random.key(i), canvas) for i in range(12)]
-    again = augment_jit(jax.random.key(3), canvas)
+    results = [augment_one(i, canvas) for i in range(12)]
+    again = augment_one(3, canvas)
     jax.tree.map(np.testing.assert_array_equal, results[3], again)
     assert len({np.asarray(r.image).tobytes() for r in results}) == 12
 
@@ -165,22 +169,22 @@ def test_vmap_equals_a_loop():
     canvases = jnp.stack([make_canvas(make_noise(seed=i)) for i in range(3)])
     keys = jax.random.split(jax.random.key(1), 3)
     sizes = jnp.array([SIZE, (40, 110), (90, 7)])
-    boxes, labels, valid = (jnp.stack([x, x[::-1], x]) for x in (BOXES, LABELS, VALID))
-    together = jax.jit(jax.vmap(functools.partial(augment, spec=SMALL)))(
-        keys, canvases, sizes, boxes, labels, valid
-    )
+    objects = [jnp.stack([x, x[::-1], x]) for x in (BOXES, LABELS, VALID)]
+    batch = (keys, canvases, sizes, *objects)
+    together = augment_batch(*batch, spec=SMALL)
     for i in range(3):
-        alone = augment_jit(keys[i], canvases[i], sizes[i], boxes[i], labels[i], valid[i])
+        alone = augment_jit(*[argument[i] for argument in batch], spec=SMALL)
         for a, b in zip(alone, together, strict=True):
             np.testing.assert_allclose(a, b[i], atol=0.05)
 
 
 def test_jit_equals_eager():
-    # One kernel, and rows as long as columns: an eager call compiles every operation by itself.
-    spec = AugmentSpec(image_size=(40, 40), kernels=("linear",), num_trials=10)
-    canvas, key = jnp.asarray(make_noise((50, 50))), jax.random.key(2)
-    eager = augment(key, canvas, jnp.array([50, 50]), BOXES, LABELS, VALID, spec=spec)
-    jitted = augment_jit(key, canvas, (50, 50), spec=spec)
+    # An eager call compiles each operation by itself, so: one kernel, rows as long as columns, and
+    # without the parts whose tests in tests/ops do the same.
+    spec = AugmentSpec(**(OFF | {"flip": True}), image_size=(40, 40), kernels=("linear",))
+    arguments = (jax.random.key(2), jnp.asarray(make_noise((50, 50))), jnp.array([50, 50]))
+    eager = augment(*arguments, BOXES, LABELS, VALID, spec=spec)
+    jitted = augment_jit(*arguments, BOXES, LABELS, VALID, spec=spec)
     for a, b in zip(eager, jitted, strict=True):
         np.testing.assert_allclose(a, b, atol=0.05)
 
@@ -199,12 +203,8 @@ EDGE_CASES = {
 
 @pytest.mark.parametrize("case", EDGE_CASES.values(), ids=EDGE_CASES)
 def test_edges(case):
-    size, boxes = case.get("size", SIZE), jnp.array(case.get("boxes", BOXES), jnp.float32)
-    valid = jnp.array(case.get("valid", VALID))
-    for i in range(8):
-        result = augment_jit(
-            jax.random.key(i), make_canvas(make_noise()), size, boxes, LABELS, valid
-        )
+    for seed in range(8):
+        result = augment_one(seed, make_canvas(make_noise()), **case)
         assert all(np.isfinite(part).all() for part in result)
         if "boxes" in case or "valid" in case:
             assert not result.valid.any()
@@ -217,7 +217,7 @@ def test_edges(case):
 def test_padded_slots_stay_padded():
     valid = jnp.array([True, False, True])
     for i in range(8):
-        result = augment_jit(jax.random.key(i), make_canvas(make_noise()), valid=valid)
+        result = augment_one(i, make_canvas(make_noise()), valid=valid)
         assert not result.valid[1]
         assert result.labels[1] == 0
         assert not result.boxes_xyxy[1].any()
@@ -226,11 +226,11 @@ def test_padded_slots_stay_padded():
 def test_warp_agrees_with_pillow_and_with_augment_without_its_parts():
     image = make_noise()
     canvas, size = make_canvas(image), jnp.array(SIZE)
-    warped = warp(canvas, size, image_size=OUT)
+    warped = jax.jit(functools.partial(warp, image_size=OUT))(canvas, size)
     expected = Image.fromarray(image).resize(OUT[::-1], Image.Resampling.BILINEAR)
     assert np.abs(warped - np.asarray(expected, np.float32)).max() <= 1.01  # it rounds twice
     spec = AugmentSpec(**OFF, image_size=OUT, kernels=("linear",))
-    result = augment_jit(jax.random.key(0), canvas, spec=spec)
+    result = augment_jit(jax.random.key(0), canvas, size, BOXES, LABELS, VALID, spec=spec)
     np.testing.assert_allclose(result.image, warped, atol=1e-2)
     np.testing.assert_allclose(result.boxes_xyxy, BOXES)
 
@@ -240,7 +240,7 @@ def test_a_real_photograph_warps_as_with_pillow(shared):
     picture = Image.open(min(folder.glob("*.jpg"))).convert("RGB")
     expected = picture.resize((600, 520), Image.Resampling.BILINEAR)
     size = jnp.array(picture.size[::-1])
-    warped = warp(jnp.asarray(np.asarray(picture)), size, image_size=(520, 600))
+    warped = jax.jit(functools.partial(warp, image_size=(520, 600)))(np.asarray(picture), size)
     assert np.abs(warped - np.asarray(expected, np.float32)).max() <= 1.01
 
 

@@ -63,6 +63,8 @@ def test_what_cannot_be_scored_is_named(truth, found):
     fails([good], [found("a", [(10, 20, np.inf, 60)], [0.5])], "finite")
     fails([good], [found("a", [BOX], [0.5, 0.5], [1])], r"one entry per box.*'a', got \(1, 4\)")
     fails([good._replace(difficult=np.zeros(2, bool))], [], "one entry per box")
+    five = found("a")._replace(boxes_xyxy=np.zeros((1, 5)), scores=[0.5], labels=[1])
+    fails([good], [five], r"expected boxes \[n, 4\]")
     # Five boxes written as columns hold as many numbers as five rows would.
     columns = found("a", [BOX] * 5, [0.5] * 5)
     fails([good], [columns._replace(boxes_xyxy=columns.boxes_xyxy.T)], r"expected boxes \[n, 4\]")

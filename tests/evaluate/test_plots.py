@@ -85,7 +85,7 @@ def test_long_curves_are_thinned_to_both_ends():
 
 def test_files(tmp_path):
     curves = [make_curve(0, 40, 10), EMPTY, MISSED, FALSE_ONLY]
-    names = ["cat", "血小板 $x_", "a/b", "a b"]  # neither a folder, nor mathematics, nor one name
+    names = ["cat", "血小板 $x_$", "a/b", "a b"]  # neither a folder, nor mathematics, nor one name
     paths = plots.write_plots(tmp_path / "new", curves, names)
     assert [str(path.relative_to(tmp_path / "new")) for path in paths] == [
         "precision_recall.png",

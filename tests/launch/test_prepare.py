@@ -44,7 +44,7 @@ def test_shapes_need_no_input(tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "triangle" in result.stdout
-    assert "Read it as shapes:SPLIT, with room for" in result.stdout
+    assert "--config.data.train=shapes:SPLIT" in result.stdout
     assert len(records.open_source("shapes:train", tmp_path)) == 3
     assert len(records.open_source("shapes:val", tmp_path)) == 2
 

@@ -74,10 +74,10 @@ def test_ssd512_drops_the_fractions_of_both_sizes():
 
 def test_exact_sizes_keep_them():
     exact = AnchorSpec(SSD512.image_size, SSD512.maps, whole_pixels=False)
-    # sqrt(35.84 * 76.8) = 52.46447.
+    # sqrt(35.84 * 76.8) = 52.46439.
     made = anchors.generate(exact) * 512
     np.testing.assert_allclose(made[0], (4, 4, 35.84, 35.84), rtol=1e-6)
-    np.testing.assert_allclose(made[1], (4, 4, 52.46447, 52.46447), rtol=1e-6)
+    np.testing.assert_allclose(made[1], (4, 4, 52.46439, 52.46439), rtol=1e-6)
 
 
 def test_ssd512_coco_sizes():
