@@ -40,6 +40,7 @@ def main() -> int:
         folder = workdir / "evaluation"
         output = pathlib.Path(OUTPUT.value) if OUTPUT.value else folder / "metrics.json"
         evaluation.write(folder, metrics_path=output)
+        evaluation.write_plots(folder)
         print(f"{evaluation.summary()}\nwritten to {output}")
     return 0
 

@@ -148,7 +148,7 @@ class Evaluate:
     """The evaluation."""
 
     batch_size: int = 32
-    iou_thresholds: tuple[float, ...] = (0.5,)  # of the VOC metrics; the first is mAP's
+    iou_thresholds: tuple[float, ...] = ()  # of further VOC mAPs; `mAP` itself is at .5
 
 
 @dataclasses.dataclass(frozen=True)

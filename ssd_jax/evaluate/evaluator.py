@@ -93,7 +93,7 @@ class Evaluation(NamedTuple):
         rich.console.Console().print(metrics.metrics_table(self.metrics))
 
     def write(self, folder: pathlib.Path, metrics_path: pathlib.Path | None = None) -> None:
-        """Writes metrics.json, detections.json and the precision-recall curves to a folder.
+        """Writes metrics.json and detections.json to a folder.
 
         Args:
           folder: made where it does not exist.
@@ -104,6 +104,9 @@ class Evaluation(NamedTuple):
         coco_results.write_coco_results(
             folder / "detections.json", self.detections, category_ids=self.source.category_ids
         )
+
+    def write_plots(self, folder: pathlib.Path) -> None:
+        """Writes the precision-recall curves, an overview and a page for each class."""
         plots.write_plots(folder, self.curves, self.source.class_names)
 
     def contact_sheet(self, count: int) -> Image.Image:

@@ -33,7 +33,7 @@ def precision_recall_overview(
     """
     _check(curves, class_names)
     aps = np.array([voc_ap.eleven_point_ap(curve) for curve in curves])
-    order = np.argsort(-np.nan_to_num(aps, nan=-1), kind="stable")
+    order = np.argsort(-aps, kind="stable")  # NaN, of classes without objects, comes last
     columns = min(len(curves), max(4, math.ceil(math.sqrt(1.25 * len(curves)))))
     rows = math.ceil(len(curves) / columns)
     figure = Figure(

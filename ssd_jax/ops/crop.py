@@ -54,10 +54,9 @@ def expand(key: PRNGKeyArray, *, probability: float = 0.5, max_ratio: float = 4.
     The image lies in it uniformly, at any fraction of a pixel (SSD, released `ExpandImage`: whole
     pixels).
     """
-    apply_key, ratio_key, offset_key = jax.random.split(key, 3)
-    ratio = jax.random.uniform(ratio_key, minval=1.0, maxval=max_ratio)
-    ratio = jnp.where(jax.random.bernoulli(apply_key, probability), ratio, 1.0)
-    origin = (1 - ratio) * jax.random.uniform(offset_key, (2,))
+    u = jax.random.uniform(key, (4,))
+    ratio = jnp.where(u[0] < probability, 1 + u[1] * (max_ratio - 1), 1.0)
+    origin = (1 - ratio) * u[2:]
     return jnp.concatenate([origin, origin + ratio])
 
 

@@ -72,15 +72,16 @@ def distort(
       hue: the largest turn, either way, in steps of 2 degrees.
       shuffle_probability: of the channels taking a random order.
     """
-    apply_key, coin_key, amount_key, shuffle_key, order_key = jax.random.split(key, 5)
+    draw_key, shuffle_key, order_key = jax.random.split(key, 3)
+    u = jax.random.uniform(draw_key, (9,))  # one draw: each compiles by itself, and slowly
     low = jnp.array([-brightness, contrast[0], saturation[0], -hue])
     high = jnp.array([brightness, contrast[1], saturation[1], hue])
-    amount = jax.random.uniform(amount_key, (4,), minval=low, maxval=high)
+    amount = low + u[:4] * (high - low)
     unchanged = jnp.array([0.0, 1.0, 1.0, 0.0])
-    applied = jax.random.bernoulli(apply_key, probability, (4,))
-    delta, contrast_factor, saturation_factor, hue_shift = jnp.where(applied, amount, unchanged)
+    amount = jnp.where(u[4:8] < probability, amount, unchanged)
+    delta, contrast_factor, saturation_factor, hue_shift = amount
+    contrast_first = u[8] < 0.5
 
-    contrast_first = jax.random.bernoulli(coin_key)
     image = adjust_brightness(image, delta)
     image = adjust_contrast(image, jnp.where(contrast_first, contrast_factor, 1.0))
     image = adjust_saturation_and_hue(image, saturation_factor, hue_shift)
