@@ -1,0 +1,1 @@
+"""One plain get_config() per experiment."""

@@ -126,7 +126,8 @@ def augment(
       valid: which of the slots hold an object.
       spec: the parts and their numbers.
     """
-    colour_key, expand_key, crop_key, kernel_key, flip_key = jax.random.split(key, 5)
+    colour_key, expand_key, crop_key, rest_key = jax.random.split(key, 4)
+    flip_draw, kernel_draw = jax.random.uniform(rest_key, (2,))
     image = canvas.astype(jnp.float32)
     if spec.photometric:
         image = photometric.distort(
@@ -158,15 +159,14 @@ def augment(
         )
         window = crop.nest(window, drawn.window_xyxy)
     if spec.flip:
-        flipped = jax.random.bernoulli(flip_key, spec.flip_probability)
-        window = jnp.where(flipped, crop.flip(window), window)
+        window = jnp.where(flip_draw < spec.flip_probability, crop.flip(window), window)
 
     image = resample.resample(
         image,
         window * _pixels(size),
         spec.image_size,
         kernel=spec.kernels,
-        choice=jax.random.randint(kernel_key, (), 0, len(spec.kernels)),
+        choice=jnp.floor(kernel_draw * len(spec.kernels)).astype(jnp.int32),
         size=size,
         fill=spec.fill,
         antialias=spec.antialias,

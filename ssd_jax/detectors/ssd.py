@@ -128,8 +128,8 @@ def build(experiment: config.Experiment) -> SSDDetector:
     unknown = [name for name in (*spec.sources, *spec.l2_norm) if name not in FEATURES]
     if unknown or not spec.sources:
         raise ValueError(
-            f"config.model.sources and l2_norm: expected names among {FEATURES}, got {spec.sources} "
-            f"and {spec.l2_norm}"
+            f"config.model.sources and l2_norm: expected names among {FEATURES}, "
+            f"got {spec.sources} and {spec.l2_norm}"
         )
     num_maps = len(spec.sources) + len(spec.extras)
     model = SSD(

@@ -73,7 +73,7 @@ def distort(
       shuffle_probability: of the channels taking a random order.
     """
     draw_key, shuffle_key, order_key = jax.random.split(key, 3)
-    u = jax.random.uniform(draw_key, (9,))  # one draw: each compiles by itself, and slowly
+    u = jax.random.uniform(draw_key, (9,))
     low = jnp.array([-brightness, contrast[0], saturation[0], -hue])
     high = jnp.array([brightness, contrast[1], saturation[1], hue])
     amount = low + u[:4] * (high - low)

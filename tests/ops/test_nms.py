@@ -174,11 +174,9 @@ def test_multiclass_by_hand():
 def test_under_jit_and_vmap():
     rng = np.random.default_rng(0)
     corners = np.sort(rng.uniform(size=(3, A, 2, 2)), axis=2).reshape(3, A, 4)
-    boxes, scores = (
-        jnp.asarray(corners, jnp.float32),
-        jnp.asarray(rng.random((3, A, C)), jnp.float32),
-    )
-    setting = {"iou_threshold": 0.3, "max_output": 6}
+    boxes = jnp.asarray(corners, jnp.float32)
+    scores = jnp.asarray(rng.random((3, A, C)), jnp.float32)
+    setting = {"iou_threshold": 0.2, "max_output": A}
     class_setting = {**setting, "score_threshold": 0.2, "pre_nms_top_k": 7}
 
     def all_of_it(boxes, scores):
@@ -195,7 +193,7 @@ def test_under_jit_and_vmap():
         jax.jit(jax.vmap(all_of_it))(boxes, scores),
         *one_by_one,
     )
-    assert len({int(kept.valid.sum()) for kept, _ in one_by_one} | {6}) > 1
+    assert len({int(kept.valid.sum()) for kept, _ in one_by_one}) > 1  # the images differ
 
 
 @pytest.mark.parametrize(
