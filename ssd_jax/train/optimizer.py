@@ -1,7 +1,6 @@
 """The update rule of the released Caffe nets, and the schedules of its learning rate."""
 
 import jax
-import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
@@ -84,8 +83,3 @@ def _is_convolution_bias(params: PyTree) -> PyTree:
         return name == "bias" and layer != "bn"
 
     return jax.tree_util.tree_map_with_path(is_bias, params)
-
-
-def gradient_norm(gradients: PyTree) -> jax.Array:
-    """Returns the global L2 norm of a gradient, float32."""
-    return optax.global_norm(jax.tree.map(lambda g: g.astype(jnp.float32), gradients))

@@ -14,7 +14,6 @@ from ssd_jax import config
 from ssd_jax.data.augment import AugmentSpec, augment
 from ssd_jax.detectors import Detector
 from ssd_jax.sharding import batch_split, replicated
-from ssd_jax.train.optimizer import gradient_norm
 from ssd_jax.train.state import TrainState
 from ssd_jax.types import Batch, Targets
 
@@ -88,7 +87,7 @@ def make_train_step(
             ema_params = optax.incremental_update(params, ema_params, 1.0 - decay)
         metrics = StepMetrics(
             loss=terms,
-            gradient_norm=gradient_norm(gradients),
+            gradient_norm=optax.tree.norm(gradients),
             learning_rate=jnp.asarray(schedule(state.step), jnp.float32),
         )
         state = state.replace(

@@ -44,7 +44,7 @@ def labelled_boxes(boxes_xyxy, labels, valid):
 def test_anchors_fit_the_maps(detector):
     # Maps 8, 4, 2 with 4, 6, 4 boxes: 256 + 96 + 16.
     assert detector.anchors.shape == (368, 4)
-    variables = detector.init(jax.random.key(0))
+    variables = jax.jit(detector.init)(jax.random.key(0))
     outputs, stats = detector.apply(variables, jnp.zeros((2, 64, 64, 3)), train=False)
     assert outputs.offsets.shape == (2, 368, 4)
     assert outputs.logits.shape == (2, 368, 4)
@@ -160,6 +160,6 @@ def test_a_rectangular_input_has_anchors_that_are_square_in_pixels(tiny):
     width, height = detector.anchors[0, 2:] * [128, 64]
     assert width == pytest.approx(height)
     outputs, _ = detector.apply(
-        detector.init(jax.random.key(0)), jnp.zeros((1, 64, 128, 3)), train=False
+        jax.jit(detector.init)(jax.random.key(0)), jnp.zeros((1, 64, 128, 3)), train=False
     )
     assert outputs.offsets.shape[1] == len(detector.anchors)

@@ -14,14 +14,6 @@ from ssd_jax.train.checkpoint import load_variables
 from ssd_jax.train.report import NonFiniteLossError
 
 
-@pytest.fixture(autouse=True)
-def _compile_once(tmp_path_factory):
-    """Runs of the same program share it, as they would on the command line."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.getbasetemp() / "xla"))
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
-
-
 @pytest.fixture
 def experiment(tiny):
     return config.resolve(tiny)

@@ -49,20 +49,22 @@ def test_one_device_and_eight_give_the_same_training(experiment):
     assert experiment.model.batch_norm
     one, losses_one = run(experiment, jax.devices()[:1], 3)
     eight, losses_eight = run(experiment, jax.devices(), 3)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), losses_one, losses_eight)
-    jax.tree.map(
-        # Sums in another order: an entry near 0 differs by rounding of the entries it was made of.
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        one,
-        eight,
-    )
+    for a, b in zip(losses_one, losses_eight, strict=True):
+        np.testing.assert_allclose(a.loss, b.loss, rtol=1e-5)
+    for name in ("params", "batch_stats"):
+        jax.tree.map(
+            # Sums in another order: what is nearly 0 differs by the rounding of its terms.
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+            getattr(one, name),
+            getattr(eight, name),
+        )
     assert float(losses_one[0].loss.num_positives) > 8  # each of the 8 images has an object
 
 
 def test_the_step_learns(experiment):
-    _, figures = run(experiment, jax.devices()[:1], 12)
+    _, figures = run(experiment, jax.devices()[:1], 40)
     totals = [float(f.loss.total) for f in figures]
-    assert np.mean(totals[-3:]) < 0.7 * totals[0]
+    assert np.mean(totals[-3:]) < 0.8 * np.mean(totals[:3])
 
 
 def test_ema_follows_the_parameters(experiment):
@@ -88,12 +90,13 @@ def test_augmentation_depends_on_the_record_and_not_on_its_place(experiment):
         batch = next(batches)
     spec = augment_spec(experiment)
     key = jax.random.key(1)
-    images, targets = augment_batch(batch, key, spec)
+    augmented = jax.jit(lambda batch, key: augment_batch(batch, key, spec))
+    images, targets = augmented(batch, key)
     order = np.array([2, 0, 3, 1])
     shuffled = jax.tree.map(lambda x: x[order], batch)
-    images_shuffled, targets_shuffled = augment_batch(shuffled, key, spec)
+    images_shuffled, targets_shuffled = augmented(shuffled, key)
     np.testing.assert_array_equal(images_shuffled, np.asarray(images)[order])
     np.testing.assert_array_equal(
         targets_shuffled.boxes_xyxy, np.asarray(targets.boxes_xyxy)[order]
     )
-    assert not np.array_equal(augment_batch(batch, jax.random.key(2), spec)[0], images)
+    assert not np.array_equal(augmented(batch, jax.random.key(2))[0], images)
