@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     config.data.eval = "shapes:val"
     config.data.canvas = (256, 256)
     config.data.max_objects = 8
-    config.train.steps = 2_500
-    config.train.eval_every = 1_250
+    config.train.steps = 2_000
+    config.train.eval_every = 1_000
     config.train.checkpoint_every = 500
     return config

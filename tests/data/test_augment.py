@@ -128,6 +128,26 @@ def test_each_part_can_be_switched_on_alone(part):
         np.testing.assert_allclose(images, 200, atol=1e-3)
 
 
+def test_the_crop_is_drawn_in_the_expanded_picture():
+    # One object, the whole image. An expansion alone shows it square; a crop that overlaps it by
+    # half or more is at least half covered by it.
+    spec = AugmentSpec(
+        **(OFF | {"expand": True, "crop": True}),
+        expand_probability=1.0,
+        min_ious=(0.5,),
+        image_size=OUT,
+        kernels=("linear",),
+    )
+    canvas, whole = make_canvas(make_noise()), jnp.tile(jnp.array([0.0, 0, 1, 1]), (3, 1))
+    batch = [jnp.stack([x] * 100) for x in (canvas, jnp.array(SIZE), whole, LABELS, VALID)]
+    result = augment_batch(jax.random.split(jax.random.key(0), 100), *batch, spec=spec)
+    boxes = np.asarray(result.boxes_xyxy)[np.asarray(result.valid)]
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    cropped = np.abs(width - height) > 1e-4
+    assert 0.2 < cropped.mean() < 0.8
+    assert (width * height)[cropped].min() > 0.5 - 1e-4
+
+
 def test_the_fill_keeps_its_colour():
     # Colours are distorted before the expansion; 'nearest' blends nothing.
     spec = AugmentSpec(crop=False, expand_probability=1.0, kernels=("nearest",), image_size=OUT)

@@ -149,6 +149,18 @@ def test_the_numbers_of_the_sampler_are_arguments():
     np.testing.assert_allclose(windows[:, 3] - windows[:, 1], 0.5, atol=1e-3)
 
 
+def test_the_scale_is_uniform():
+    boxes, valid = pad(SCENES["large"])
+    numbers = {"min_ious": (0.0,), "num_trials": 1, "scale": (0.1, 1.0)}  # the paper's range
+    drawn = jax.jit(jax.vmap(lambda key: crop.sample(key, boxes, valid, **numbers)))(KEYS)
+    x0, y0, x1, y1 = np.asarray(drawn.window_xyxy, np.float64)[np.asarray(drawn.sampler) == 1].T
+    scale = np.sqrt((x1 - x0) * (y1 - y0))
+    # The mean of U(.1, 1) is .55 and its variance .81 / 12.
+    assert abs(scale.mean() - 0.55) < 4.5 * math.sqrt(0.81 / 12 / len(scale))
+    assert scale.min() < 0.105
+    assert scale.max() > 0.995
+
+
 def test_expansion_has_the_stated_distribution():
     num = 4000
     expand = jax.jit(jax.vmap(crop.expand))

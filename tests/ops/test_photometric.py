@@ -97,16 +97,18 @@ def test_hue_is_drawn_half_the_time_from_its_range():
     assert_half_unchanged_half_uniform((colours[:, 1] - colours[:, 2]) / 240 * 30, 0, -18, 18)
 
 
-def test_contrast_comes_before_or_after_saturation_by_a_coin():
-    # Contrast 1.5 first: (300 -> 255, 150), whose chroma 105 halves to 52.5: (255, 202.5).
+def test_contrast_comes_before_or_after_the_others_by_a_coin_of_its_own():
+    # Contrast 1.5 first: (300 -> 255, 150), whose chroma 105 halves to 52.5: the least is 202.5.
     # Saturation first: (200, 100) -> (200, 150); contrast then: (300 -> 255, 225).
-    options = {"contrast": (1.5, 1.5), "saturation": (0.5, 0.5), "probability": 1.0}
-    colours = draw([[[200, 100, 100]]], **options)[:, 0, 0]
-    np.testing.assert_allclose(colours[:, 0], 255, atol=1e-3)
-    first = np.abs(colours[:, 1] - 202.5) < 1e-3
-    last = np.abs(colours[:, 1] - 225) < 1e-3
-    assert (first | last).all()
-    assert abs(first.mean() - 0.5) < 4.5 * 0.5 / np.sqrt(NUM_DRAWS)
+    # Turning the hue changes neither the largest channel nor the least, but the one between.
+    options = {"contrast": (1.5, 1.5), "saturation": (0.5, 0.5), "hue": 18.0}
+    colours = np.sort(draw([[[200, 100, 100]]], **options)[:, 0, 0], axis=1)
+    turned = colours[:, 1] - colours[:, 0] > 1e-3
+    for least in (202.5, 225):
+        for hue in (False, True):
+            # Contrast and saturation apply (1/4), in this order (1/2), with or without hue (1/2).
+            outcome = (np.abs(colours[:, 0] - least) < 1e-3) & (turned == hue)
+            assert abs(outcome.mean() - 1 / 16) < 4.5 * np.sqrt(1 / 16 * 15 / 16 / NUM_DRAWS)
 
 
 def test_brightness_comes_first():

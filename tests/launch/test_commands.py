@@ -1,0 +1,138 @@
+"""The commands as a user types them, one after the other on one tiny run."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+TINY = [
+    "--config=configs/quickstart.py",
+    "--config.model.image_size=(64, 64)",
+    "--config.model.width=0.02",
+    "--config.model.l2_norm.conv4_3=1.0",
+    "--config.data.canvas=(64, 64)",
+    "--config.train.batch_size=4",
+    "--config.train.steps=2",
+    "--config.train.eval_every=0",
+    "--config.evaluate.batch_size=5",
+    "--config.model.extras=((256, 512, 3, 2, 1),)",
+    "--config.anchors.ratios=((2.0,), (2.0, 3.0), (2.0,))",
+]
+
+
+def command(name, *arguments):
+    cache = ROOT / ".pytest_cache" / "xla"
+    return subprocess.run(
+        [sys.executable, "-m", f"launch.{name}", f"--compilation_cache={cache}", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(shapes_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    tiny = [*TINY, f"--config.data.data_dir={shapes_dir}", f"--workdir={workdir}"]
+    return workdir, tiny, command("train", *tiny)
+
+
+def test_train(run):
+    workdir, tiny, result = run
+    assert result.returncode == 0, result.stderr
+    assert "step 2/2" in result.stderr
+    assert str(workdir) in result.stderr
+    assert (workdir / "checkpoints" / "2").is_dir()
+
+
+def test_train_again_has_nothing_left_to_do(run):
+    workdir, tiny, _ = run
+    result = command("train", *tiny)
+    assert result.returncode == 0, result.stderr
+    assert "Resumed at step 2 of 2" in result.stderr
+
+
+def test_evaluate(run, tmp_path):
+    workdir, _, _ = run
+    output = tmp_path / "metrics.json"
+    result = command("evaluate", f"--workdir={workdir}", f"--output={output}")
+    assert result.returncode == 0, result.stderr
+    assert "triangle" in result.stdout
+    metrics = json.loads(output.read_text())
+    names = ("mAP", "mAP_area", "AP", "AP50", "AP75", "APs", "APm", "APl", "per_class", "seconds")
+    assert set(names) <= set(metrics)
+    assert metrics["num_images"] == 10
+    assert (workdir / "evaluation" / "precision_recall.png").is_file()
+
+
+def test_evaluate_another_split_and_a_missing_checkpoint(run):
+    workdir, _, _ = run
+    result = command("evaluate", f"--workdir={workdir}", "--split=shapes:nothing")
+    assert result.returncode == 1
+    assert "nothing" in result.stderr
+    assert "train" in result.stderr
+    assert "Traceback" not in result.stderr
+    result = command("evaluate", f"--workdir={workdir}", "--checkpoint=77")
+    assert result.returncode == 1
+    assert "no checkpoint '77'" in result.stderr
+
+
+def test_predict_does_what_it_can(run, tmp_path):
+    workdir, _, _ = run
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (90, 50, 3), np.uint8)).save(folder / "colour.jpg")
+    Image.fromarray(rng.integers(0, 256, (30, 200), np.uint8)).save(folder / "grey.png")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("not asked for")
+    result = command(
+        "predict",
+        f"--workdir={workdir}",
+        "--input",
+        str(folder),
+        str(folder / "grey.png"),
+        f"--output={tmp_path / 'out'}",
+        "--min_score=0.01",
+    )
+    assert result.returncode == 1, result.stderr
+    assert "broken.jpg" in result.stderr
+    assert "1 of 3 files could not be read" in result.stderr
+    assert "Traceback" not in result.stderr
+    out = {p.name for p in (tmp_path / "out").iterdir()}
+    assert out == {"colour.png", "grey.png", "detections.json"}
+    assert Image.open(tmp_path / "out" / "grey.png").size == (200, 30)
+    for row in json.loads((tmp_path / "out" / "detections.json").read_text()):
+        x, y, w, h = row["bbox"]
+        width, height = (50, 90) if row["image_id"] == "colour" else (200, 30)
+        assert x >= 0
+        assert y >= 0
+        assert x + w <= width + 1e-3
+        assert y + h <= height + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=configs/ssd.py:small,birds"], "'small,birds'"),
+        (["--config=configs/none.py"], "configs/none.py"),
+        (["--config=configs/quickstart.py", "--config.train.batch_sise=3"], 'mean "batch_size"'),
+        (["--config=configs/quickstart.py", "--config.data.train=nowhere:train"], "nowhere"),
+        (["--config=configs/quickstart.py", "--config.train.batch_size=0"], "batch_size"),
+    ],
+)
+def test_a_mistake_is_a_message_and_not_a_traceback(tmp_path, shapes_dir, arguments, message):
+    config_dir = [] if "none" in arguments[0] else [f"--config.data.data_dir={shapes_dir}"]
+    result = command("train", f"--workdir={tmp_path / 'run'}", *arguments, *config_dir)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,46 @@
+"""SSD300 at full size: one step and one detection, slow on a CPU."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs import ssd
+from ssd_jax import config, detectors, sharding
+from ssd_jax.train import optimizer as optimizers
+from ssd_jax.train.loop import initial_state
+from ssd_jax.train.step import augment_spec, make_train_step
+from ssd_jax.types import Batch
+
+
+@pytest.mark.slow
+def test_ssd300_steps_and_detects():
+    values = ssd.get_config("300,voc")
+    values.model.num_classes = 21
+    experiment = config.resolve(values)
+    detector = detectors.build(experiment)
+    assert detector.anchors.shape == (8732, 4)
+    optimizer = optimizers.build(experiment.optimizer, experiment.train.steps)
+    schedule = optimizers.learning_rate(experiment.optimizer, experiment.train.steps)
+    mesh = sharding.data_mesh(jax.devices()[:1])
+    step = make_train_step(detector, optimizer, schedule, augment_spec(experiment), mesh)
+    key = jax.random.key(0)
+    state = initial_state(detector, optimizer, key, mesh, ema=False)
+    rng = np.random.default_rng(0)
+    batch = Batch(
+        index=np.array([0], np.int32),
+        canvas=rng.integers(0, 256, (1, 512, 512, 3), np.uint8),
+        size=np.array([[375, 500]], np.int32),
+        boxes_xyxy=np.array([[[0.1, 0.2, 0.6, 0.9]]], np.float32),
+        labels=np.array([[7]], np.int32),
+        valid=np.array([[True]]),
+    )
+    losses = []
+    for _ in range(2):
+        state, metrics = step(state, sharding.put_batch(mesh, batch), key)
+        losses.append(float(metrics.loss.total))
+    assert np.isfinite(losses).all()
+    predictions, _ = jax.jit(lambda v, x: detector.apply(v, x, train=False))(
+        state.variables(), np.full((1, 300, 300, 3), 120, np.float32)
+    )
+    found = jax.jit(detector.detect)(predictions)
+    assert found.boxes_xyxy.shape == (1, 200, 4)
