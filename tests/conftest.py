@@ -63,7 +63,6 @@ def tiny(shapes_dir: pathlib.Path):
     tiny.data.data_dir = str(shapes_dir)
     tiny.data.canvas = (64, 64)
     tiny.data.max_objects = 4
-    tiny.model.l2_norm.conv4_3 = 1.0  # of so few channels, 20 would drown the rest
     tiny.optimizer.clip_norm = 10.0
     tiny.train.batch_size = 8
     tiny.train.steps = 4

@@ -91,8 +91,9 @@ def weights(
     """Returns the matrix that resamples one axis: output pixels by source pixels.
 
     At the ends of the image, or of the window if `confined`, a kernel's remaining weights are
-    scaled up, as in Pillow; OpenCV repeats the last pixel there. The weights of a row sum to 1 together with the fill's, so what a row lacks to 1 is the fill
-    colour's share; a row outside of the source is 0, and so is every row of an empty window.
+    scaled up, as in Pillow; OpenCV repeats the last pixel there. The weights of a row sum to 1
+    together with the fill's, so what a row lacks to 1 is the fill colour's share; a row outside of
+    the source is 0, and so is every row of an empty window.
 
     Args:
       kernel: a name of `KERNELS`, or several, of which `choice` takes one.
@@ -143,7 +144,7 @@ def weights(
     total = jnp.sum(shares, axis=1, keepdims=True)
     shares = jnp.where((pixel >= 0) & (pixel < extent), shares, 0) / jnp.where(total, total, 1)
 
-    # Taps to columns by comparison: one fused loop, where a scatter would be serial on some backends.
+    # Taps to columns by comparison: one fused loop, where a scatter may be serial.
     column = jnp.arange(in_size, dtype=pixel.dtype)
     return sum(
         jnp.where(column == pixel[:, tap, None], shares[:, tap, None], 0) for tap in range(num_taps)

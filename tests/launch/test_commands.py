@@ -15,7 +15,6 @@ TINY = [
     "--config=configs/quickstart.py",
     "--config.model.image_size=(64, 64)",
     "--config.model.width=0.02",
-    "--config.model.l2_norm.conv4_3=1.0",
     "--config.data.canvas=(64, 64)",
     "--config.train.batch_size=4",
     "--config.train.steps=2",
@@ -46,7 +45,7 @@ def run(shapes_dir, tmp_path_factory):
 
 
 def test_train(run):
-    workdir, tiny, result = run
+    workdir, _, result = run
     assert result.returncode == 0, result.stderr
     assert "step 2/2" in result.stderr
     assert str(workdir) in result.stderr
@@ -54,7 +53,7 @@ def test_train(run):
 
 
 def test_train_again_has_nothing_left_to_do(run):
-    workdir, tiny, _ = run
+    _, tiny, _ = run
     result = command("train", *tiny)
     assert result.returncode == 0, result.stderr
     assert "Resumed at step 2 of 2" in result.stderr

@@ -62,6 +62,10 @@ def test_one_device_and_eight_give_the_same_training(experiment):
 
 
 def test_the_step_learns(experiment):
+    # Without augmentation: 20 scenes, which even 8 channels can learn by heart.
+    off = dict.fromkeys(("photometric", "crop", "expand", "flip"), False)
+    augment = dataclasses.replace(experiment.augment, **off)
+    experiment = dataclasses.replace(experiment, augment=augment)
     _, figures = run(experiment, jax.devices()[:1], 40)
     totals = [float(f.loss.total) for f in figures]
     assert np.mean(totals[-3:]) < 0.8 * np.mean(totals[:3])
