@@ -1,4 +1,4 @@
-"""The embedded default: a small SSD on scenes of shapes, minutes on a laptop, no data needed.
+"""The embedded default: a small MobileNet-SSD on scenes of shapes, minutes on a laptop, no data.
 
     bash launch/quickstart.sh
 
@@ -10,21 +10,17 @@ or, step by step:
 
 from ml_collections import ConfigDict
 
-from configs import ssd
+from configs import mobilenet_ssd
 from ssd_jax.config import defaults
-from ssd_jax.models.ssd import SSD300_EXTRAS
 
 
 def get_config() -> ConfigDict:
     config = defaults()
     config.name = "quickstart"
-    ssd.small_network(config)
-    ssd.small_recipe(config)
-    config.model.image_size = (128, 128)
-    config.model.extras = SSD300_EXTRAS[:2]  # maps 16, 8, 4, 2
-    config.anchors.ratios = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,))
-    config.anchors.s_max = 0.7
+    mobilenet_ssd.small_network(config)
+    mobilenet_ssd.small_recipe(config)
     config.augment.expand = False
+    config.augment.min_crop_scale = 0.5
     config.data.train = "shapes:train"
     config.data.eval = "shapes:val"
     config.data.canvas = (256, 256)

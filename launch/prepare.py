@@ -40,7 +40,7 @@ _CLASSES = flags.DEFINE_list(
 _DROP_OTHERS = flags.DEFINE_bool(
     "drop_others", False, "With --classes: leave objects of other classes out on purpose."
 )
-_NUM_TRAIN = flags.DEFINE_integer("num_train", 2000, "shapes: scenes in train.", lower_bound=1)
+_NUM_TRAIN = flags.DEFINE_integer("num_train", 4000, "shapes: scenes in train.", lower_bound=1)
 _NUM_VAL = flags.DEFINE_integer("num_val", 400, "shapes: scenes in val.", lower_bound=1)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "shapes: side in pixels.", lower_bound=32)
 _OBJECT_SIZE = flags.DEFINE_list(

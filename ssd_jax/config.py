@@ -28,10 +28,16 @@ class Model:
     width: float = 1.0  # multiplies every channel count but the heads'
     batch_norm: bool = False  # after every convolution of backbone and extras
     freeze_batch_norm: bool = False  # use the running statistics in training too
+    batch_norm_momentum: float = 0.9  # the old value's share in the running statistics
+    batch_norm_epsilon: float = 1e-5
+    padding: str = "symmetric"  # or "same", as TensorFlow pads
+    depth: str = ""  # mobilenet_v1: the last layer of the backbone; "": conv13
     atrous: bool = True  # fc6 dilated after a stride-1 pool5; False: the paper's ablation
     sources: tuple[str, ...] = ("conv4_3", "fc7")  # of the backbone, finest first
     # After the backbone: (1x1 channels, 3x3 channels, kernel, stride, padding) of each pair.
     extras: tuple[tuple[int, int, int, int, int], ...] = ()
+    head_kernels: tuple[int, ...] = (3,)  # of every head, or one for each
+    separable: bool = False  # SSDLite: extras and heads of depthwise and 1x1 convolutions
     l2_norm: dict[str, float] = dataclasses.field(default_factory=lambda: {"conv4_3": 20.0})
     dtype: str = "float32"  # of the convolutions; parameters and losses stay float32
 

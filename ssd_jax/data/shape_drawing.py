@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 _SUPERSAMPLING = 4
+_BACKGROUND_CONTRAST = 0.6  # shapes stand out from the clutter by their full colours
 
 # From random numbers and two coordinates in periods to the blend of two colours, 0 to 1.
 Pattern = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
@@ -134,7 +135,9 @@ def background(rng: np.random.Generator, side: int) -> np.ndarray:
     for _ in range(rng.integers(3, 14)):  # scratches and wires
         points = _wire(rng, side)
         draw.line(points, fill=_translucent(rng, 200), width=int(rng.integers(1, 4)), joint="curve")
-    return np.asarray(canvas, np.float32)
+    image = np.asarray(canvas, np.float32)
+    mean = image.mean(axis=(0, 1))
+    return mean + (image - mean) * _BACKGROUND_CONTRAST
 
 
 def _translucent(rng: np.random.Generator, most: int) -> tuple[int, ...]:

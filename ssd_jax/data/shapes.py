@@ -3,7 +3,7 @@
 Every scene is a function of (seed, split, number) alone, so no two are the same and any can be
 drawn again. Shapes differ in size (its longer side, spread evenly over the octaves of the range),
 aspect, rotation, colour and texture; they may overlap and leave the picture, but each keeps at
-least half of its area visible. A box is the tight bound of the shape's pixels in the picture,
+least seven tenths of its area visible. A box is the tight bound of the shape's pixels in the picture,
 also of those that another shape covers.
 """
 
@@ -16,9 +16,12 @@ from PIL import Image
 from ssd_jax.data import examples, shape_drawing
 from ssd_jax.data.examples import Example, Object, Problems
 
-_VISIBLE_PART = 0.5
+_VISIBLE_PART = 0.7
 _PLACEMENTS = 12  # tries for one shape before the scene is left with fewer
-_MOST_STRETCH = 1.8
+_MOST_STRETCH = 1.5
+_MOST_TURN = np.radians(30)  # to either side
+_MOST_TEXTURE = 0.45  # how far a shape's second colour is from its first
+_OUTSIDE = 1 / 6  # of a shape's extent, at most, beyond a border of the picture
 _LEAST_CONTRAST = 70.0  # between mean colours of a shape and of what it covers, in RGB
 _NOISE = 7.0  # the most, as a standard deviation in 0..255
 _JPEG_QUALITY = 92
@@ -42,7 +45,7 @@ class ShapeScenes:
     def __init__(
         self,
         *,
-        num_train: int = 2000,
+        num_train: int = 4000,
         num_val: int = 400,
         image_size: int = 256,
         object_size: tuple[float, float] = (1 / 10, 2 / 3),
@@ -113,7 +116,7 @@ class ShapeScenes:
         """A random shape of a class: the row and column of its patch, and its coverage there."""
         stretch = np.exp(rng.uniform(-1, 1) * np.log(_MOST_STRETCH) / 2)
         mirror = rng.choice((-1, 1))
-        angle = rng.uniform(0, 2 * np.pi)
+        angle = rng.uniform(-_MOST_TURN, _MOST_TURN)
         rotation = np.array(((np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))))
         outline = shape_drawing.OUTLINES[self.class_names[label]].transform(
             rotation @ np.diag((stretch * mirror, 1 / stretch))
@@ -122,10 +125,8 @@ class ShapeScenes:
         longer = np.exp(rng.uniform(*np.log(self._object_size))) * self._image_size
         scale = longer / max(width, height)
         width, height = width * scale, height * scale
-        # Up to a third of the shape's extent may lie outside on either side.
-        x, y = rng.uniform(
-            (-width / 3, -height / 3), self._image_size - np.array((width, height)) * 2 / 3
-        )
+        extent = np.array((width, height))
+        x, y = rng.uniform(-extent * _OUTSIDE, self._image_size - extent * (1 - _OUTSIDE))
         column, row = int(np.floor(x)), int(np.floor(y))
         shift = complex(x - column, y - row) - scale * complex(
             outline.border.real.min(), outline.border.imag.min()
@@ -157,7 +158,7 @@ def _paint(rng: np.random.Generator, under: np.ndarray, mask: np.ndarray) -> np.
     while True:
         first = shape_drawing.random_colour(rng, vivid=True)
         second = first + (shape_drawing.random_colour(rng, vivid=True) - first) * rng.uniform(
-            0, 0.8
+            0, _MOST_TEXTURE
         )
         pattern = shape_drawing.texture(rng, mask.shape, first, second)
         mean = (pattern * alpha).sum(axis=(0, 1)) / alpha.sum()

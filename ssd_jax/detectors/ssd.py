@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ssd_jax import config
+from ssd_jax.detectors import backbones
 from ssd_jax.detectors.anchors import anchor_spec, boxes_per_cell
 from ssd_jax.detectors.normalization import normalize
 from ssd_jax.models.ssd import SSD
-from ssd_jax.models.vgg import FEATURES, VGG16
 from ssd_jax.ops import coding, losses, matching, nms
 from ssd_jax.ops.anchors import AnchorSpec, generate
 from ssd_jax.types import Batch, Detections, LossTerms, Predictions, Targets
@@ -117,29 +117,23 @@ class SSDDetector:
 def build(experiment: config.Experiment) -> SSDDetector:
     """Returns the detector of a config whose `model.name` is "ssd"; see `detectors.build`."""
     spec = experiment.model
-    common = {
-        "width": spec.width,
-        "batch_norm": spec.batch_norm,
-        "freeze_batch_norm": spec.freeze_batch_norm,
-        "dtype": _dtype(spec.dtype),
-    }
-    if spec.backbone != "vgg16":
-        raise ValueError(f"config.model.backbone: expected 'vgg16', got {spec.backbone!r}")
-    unknown = [name for name in (*spec.sources, *spec.l2_norm) if name not in FEATURES]
-    if unknown or not spec.sources:
-        raise ValueError(
-            f"config.model.sources and l2_norm: expected names among {FEATURES}, "
-            f"got {spec.sources} and {spec.l2_norm}"
-        )
     num_maps = len(spec.sources) + len(spec.extras)
+    if len(spec.head_kernels) not in (1, num_maps):
+        raise ValueError(
+            f"config.model.head_kernels: expected one value, or one for each of the {num_maps} "
+            f"sources and extras, got {spec.head_kernels}"
+        )
     model = SSD(
-        backbone=VGG16(atrous=spec.atrous, **common),
+        backbone=backbones.build(spec),
         sources=spec.sources,
         extras=spec.extras,
         boxes_per_cell=boxes_per_cell(experiment.anchors, num_maps),
         num_classes=spec.num_classes,
         l2_norm=spec.l2_norm,
-        **common,
+        head_kernels=spec.head_kernels * (num_maps // len(spec.head_kernels)),
+        separable=spec.separable,
+        width=spec.width,
+        style=backbones.style(spec),
     )
     sizes = _map_sizes(model, spec.image_size)
     detector = SSDDetector(
@@ -181,9 +175,3 @@ def _map_sizes(model: SSD, image_size: tuple[int, int]) -> list[tuple[int, int]]
             f"feature maps would be {sizes}"
         )
     return sizes
-
-
-def _dtype(name: str) -> jnp.dtype:
-    if name not in ("float32", "bfloat16"):
-        raise ValueError(f"config.model.dtype: expected 'float32' or 'bfloat16', got {name!r}")
-    return jnp.dtype(name)

@@ -1,67 +1,148 @@
 """Layers that the backbones share: padded as the released Caffe nets are, not as 'SAME' is."""
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 
-FeatureMap = Float[Array, "B H W channels"]
+from ssd_jax.models.batch_norm import BatchNorm
+from ssd_jax.models.depthwise import DepthwiseConv, FeatureMap, Padding
 
-# BatchNorm's running statistics: the share of the old value, and the variance's floor.
-BATCH_NORM_MOMENTUM = 0.9
-BATCH_NORM_EPSILON = 1e-5
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """What all convolutions of a network have in common.
+
+    Attributes:
+      batch_norm: after every convolution, which then has no bias.
+      freeze_batch_norm: use the running statistics in training too.
+      momentum, epsilon: of BatchNorm: the old value's share in the running statistics, and the
+        variance's floor.
+      same_padding: pad as TensorFlow's "SAME" does; otherwise symmetrically, as Caffe and PyTorch.
+      relu6: cut the activations off at 6.
+      dtype: of the arithmetic; the parameters are float32.
+    """
+
+    batch_norm: bool = False
+    freeze_batch_norm: bool = False
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    same_padding: bool = False
+    relu6: bool = False
+    dtype: Any = jnp.float32
 
 
 def scale_channels(channels: int, width: float) -> int:
-    """Returns a channel count multiplied by `width`, as a multiple of 8 and at least 8."""
-    return channels if width == 1.0 else max(8, round(channels * width / 8) * 8)
+    """Returns a channel count multiplied by `width`, as a multiple of 8 and at least 8.
+
+    Rounded as the released MobileNets are: to the nearest, but never down by more than a tenth.
+    """
+    scaled = channels * width
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    return channels if width == 1.0 else rounded + 8 * (rounded < 0.9 * scaled)
 
 
-class ConvReLU(nn.Module):
-    """A convolution, an optional BatchNorm, and a ReLU.
+class Conv(nn.Module):
+    """A plain convolution with Xavier weights and zero bias.
 
     Attributes:
       channels: of the output.
-      kernel, stride, padding, dilation: in pixels, the same for rows and columns.
-      batch_norm: normalise before the ReLU; the convolution then has no bias.
-      freeze_batch_norm: use the running statistics in training too.
+      kernel, stride, dilation: in pixels, the same for rows and columns.
+      padding: (before, after) of rows and of columns, pixels.
+      use_bias: add one.
       dtype: of the arithmetic; the parameters are float32.
     """
 
     channels: int
+    kernel: int
+    padding: Padding
+    stride: int = 1
+    dilation: int = 1
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """Returns the convolved map; parameters `kernel` [rows, columns, in, out] and `bias`."""
+        shape = (self.kernel, self.kernel, x.shape[-1], self.channels)
+        kernel = self.param("kernel", nn.initializers.xavier_uniform(), shape, jnp.float32)
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        if self.kernel == self.stride == 1 and not any(map(any, self.padding)):
+            # A matrix product: its kernel's gradient is 4 times as fast on a CPU.
+            x = x @ kernel[0, 0]
+        else:
+            x = jax.lax.conv_general_dilated(
+                x,
+                kernel,
+                (self.stride, self.stride),
+                self.padding,
+                rhs_dilation=(self.dilation, self.dilation),
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+        if not self.use_bias:
+            return x
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.channels,), jnp.float32)
+        return x + bias.astype(self.dtype)
+
+
+class ConvLayer(nn.Module):
+    """A convolution, an optional BatchNorm, and an activation.
+
+    Attributes:
+      channels: of the output; a depthwise convolution keeps the input's.
+      kernel, stride, dilation: in pixels, the same for rows and columns.
+      padding: pixels on every side; by default what keeps the size at stride 1. Ignored where the
+        style is "SAME".
+      depthwise: one kernel per channel.
+      activation: off for the linear end of a block.
+      style: see `Style`.
+    """
+
+    channels: int = 0
     kernel: int = 3
     stride: int = 1
-    padding: int = 1
+    padding: int | None = None
     dilation: int = 1
-    batch_norm: bool = False
-    freeze_batch_norm: bool = False
-    dtype: Any = jnp.float32
+    depthwise: bool = False
+    activation: bool = True
+    style: Style = Style()
 
     @nn.compact
     def __call__(self, x: FeatureMap, *, train: bool) -> FeatureMap:
         """Returns the layer's output; `train` selects the batch's own statistics."""
-        x = nn.Conv(
-            self.channels,
-            (self.kernel, self.kernel),
-            strides=self.stride,
-            padding=[(self.padding, self.padding)] * 2,
-            kernel_dilation=self.dilation,
-            use_bias=not self.batch_norm,
-            kernel_init=nn.initializers.xavier_uniform(),
-            dtype=self.dtype,
-            name="conv",
-        )(x)
-        if self.batch_norm:
-            x = nn.BatchNorm(
-                use_running_average=self.freeze_batch_norm or not train,
-                momentum=BATCH_NORM_MOMENTUM,
-                epsilon=BATCH_NORM_EPSILON,
-                dtype=self.dtype,
-                name="bn",
+        style = self.style
+        padding = self._padding(x.shape[1:3])
+        if self.depthwise:
+            x = DepthwiseConv(self.kernel, self.stride, padding, style.dtype, name="conv")(x)
+        else:
+            x = Conv(
+                self.channels,
+                self.kernel,
+                padding,
+                self.stride,
+                self.dilation,
+                use_bias=not style.batch_norm,
+                dtype=style.dtype,
+                name="conv",
             )(x)
-        return nn.relu(x)
+        if style.batch_norm:
+            norm = BatchNorm(style.momentum, style.epsilon, style.dtype, name="bn")
+            x = norm(x, use_running_average=style.freeze_batch_norm or not train)
+        if not self.activation:
+            return x
+        return nn.relu6(x) if style.relu6 else nn.relu(x)
+
+    def _padding(self, size: tuple[int, int]) -> Padding:
+        extent = (self.kernel - 1) * self.dilation + 1
+        if not self.style.same_padding:
+            pad = extent // 2 if self.padding is None else self.padding
+            return (pad, pad), (pad, pad)
+        # TensorFlow: ceil(size / stride) outputs; what is missing is added, the odd pixel after.
+        missing = [max(0, (-(-n // self.stride) - 1) * self.stride + extent - n) for n in size]
+        rows, columns = missing
+        return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
 
 
 class L2Norm(nn.Module):

@@ -1,12 +1,10 @@
 """VGG16 up to fc7, with the fully connected layers as convolutions (SSD, section 3)."""
 
 from collections.abc import Mapping
-from typing import Any
 
-import jax.numpy as jnp
 from flax import linen as nn
 
-from ssd_jax.models.layers import ConvReLU, FeatureMap, max_pool, scale_channels
+from ssd_jax.models.layers import ConvLayer, FeatureMap, Style, max_pool, scale_channels
 
 # (stage, its convolutions, channels); a pooling follows each stage.
 STAGES = ((1, 2, 64), (2, 2, 128), (3, 3, 256), (4, 3, 512), (5, 3, 512))
@@ -23,30 +21,23 @@ class VGG16(nn.Module):
       width: multiplies every channel count.
       atrous: pool5 3x3 stride 1 and fc6 with dilation 6; otherwise pool5 2x2 stride 2 and a plain
         fc6, the "no atrous" row of the ablation.
-      batch_norm, freeze_batch_norm, dtype: see `ConvReLU`.
+      style: of its convolutions.
     """
 
     width: float = 1.0
     atrous: bool = True
-    batch_norm: bool = False
-    freeze_batch_norm: bool = False
-    dtype: Any = jnp.float32
+    style: Style = Style()
 
     @nn.compact
     def __call__(self, images: FeatureMap, *, train: bool) -> Mapping[str, FeatureMap]:
         """Returns the feature maps that can be sources, after their ReLU, by Caffe's names."""
-        common = {
-            "batch_norm": self.batch_norm,
-            "freeze_batch_norm": self.freeze_batch_norm,
-            "dtype": self.dtype,
-        }
         features = {}
         x = images
         for stage, convolutions, channels in STAGES:
             for i in range(1, convolutions + 1):
                 name = f"conv{stage}_{i}"
                 channels_here = scale_channels(channels, self.width)
-                x = ConvReLU(channels_here, name=name, **common)(x, train=train)
+                x = ConvLayer(channels_here, style=self.style, name=name)(x, train=train)
             features[name] = x
             if stage < 5 or not self.atrous:
                 x = max_pool(x, window=2, stride=2)
@@ -54,10 +45,8 @@ class VGG16(nn.Module):
                 x = max_pool(x, window=3, stride=1, padding=1)
         dilation = 6 if self.atrous else 1
         channels = scale_channels(FC_CHANNELS, self.width)
-        x = ConvReLU(channels, padding=dilation, dilation=dilation, name="fc6", **common)(
-            x, train=train
-        )
-        features["fc7"] = ConvReLU(channels, kernel=1, padding=0, name="fc7", **common)(
+        x = ConvLayer(channels, dilation=dilation, style=self.style, name="fc6")(x, train=train)
+        features["fc7"] = ConvLayer(channels, kernel=1, style=self.style, name="fc7")(
             x, train=train
         )
         return features

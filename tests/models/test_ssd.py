@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ssd_jax.models.layers import Style
 from ssd_jax.models.ssd import SSD, SSD300_EXTRAS, SSD512_EXTRAS
 from ssd_jax.models.vgg import VGG16
 
@@ -10,17 +11,19 @@ BOXES_300 = (4, 6, 6, 6, 4, 4)
 BOXES_512 = (4, 6, 6, 6, 6, 4, 4)
 
 
-def make(size, *, num_classes=21, **vgg):
+def make(size, *, num_classes=21, atrous=True, width=1.0, **style):
     extras, boxes = (SSD300_EXTRAS, BOXES_300) if size == 300 else (SSD512_EXTRAS, BOXES_512)
-    common = {k: v for k, v in vgg.items() if k != "atrous"}
+    style = Style(**style)
     return SSD(
-        VGG16(**vgg),
+        VGG16(width, atrous, style),
         sources=("conv4_3", "fc7"),
         extras=extras,
         boxes_per_cell=boxes,
         num_classes=num_classes,
         l2_norm={"conv4_3": 20.0},
-        **common,
+        head_kernels=(3,) * len(boxes),
+        width=width,
+        style=style,
     )
 
 

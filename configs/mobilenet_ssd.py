@@ -1,0 +1,91 @@
+"""MobileNet-SSD as released, SSDLite, and a small one that trains on a laptop.
+
+    python -m launch.train --config configs/mobilenet_ssd.py:300,voc --workdir runs/mobilenet_ssd
+
+Variants, joined by commas:
+  300, lite or small    MobileNetV1 at full width; SSDLite on MobileNetV2; or half width at 160
+  voc, animals          the data set; see configs/ssd.py for how to prepare `animals`
+"""
+
+from ml_collections import ConfigDict
+
+from configs import ssd
+from ssd_jax.config import defaults
+from ssd_jax.models.ssd import MOBILENET_EXTRAS
+
+NETWORKS = ("300", "lite", "small")
+DATA = ("voc", "animals")
+
+
+def get_config(variant: str = "300,voc") -> ConfigDict:
+    parts = variant.split(",")
+    if len(parts) != 2 or parts[0] not in NETWORKS or parts[1] not in DATA:
+        raise ValueError(
+            f"configs/mobilenet_ssd.py: expected one of {NETWORKS}, a comma, and one of {DATA}; "
+            f"got {variant!r}"
+        )
+    network, data = parts
+    config = defaults()
+    config.name = f"mobilenet_ssd_{network}_{data}"
+    {"300": released_network, "lite": lite_network, "small": small_network}[network](config)
+    {"voc": ssd.voc, "animals": ssd.animals}[data](config)
+    (small_recipe if network == "small" else released_recipe)(config)
+    return config
+
+
+def mobilenet_input(config: ConfigDict) -> None:
+    config.input.mean = (127.5, 127.5, 127.5)
+    config.input.scale = (127.5, 127.5, 127.5)
+
+
+def released_network(config: ConfigDict) -> None:
+    config.model.backbone = "mobilenet_v1"
+    config.model.batch_norm = True
+    config.model.sources = ("conv11", "conv13")
+    config.model.extras = MOBILENET_EXTRAS  # maps 19, 10, 5, 3, 2, 1
+    config.model.head_kernels = (1,)
+    config.model.l2_norm = ConfigDict()
+    config.anchors.min_sizes = (60.0, 105.0, 150.0, 195.0, 240.0, 285.0)
+    config.anchors.max_sizes = (0.0, 150.0, 195.0, 240.0, 285.0, 300.0)
+    config.anchors.ratios = ((2.0,), *((2.0, 3.0),) * 5)
+    config.decoder.max_detections = 100
+    mobilenet_input(config)
+
+
+def lite_network(config: ConfigDict) -> None:
+    released_network(config)
+    config.model.backbone = "mobilenet_v2"
+    config.model.sources = ("block14_expand", "conv18")
+    config.model.separable = True
+    config.model.head_kernels = (3,)
+
+
+def small_network(config: ConfigDict) -> None:
+    """Half the channels at 160 pixels, with a source of stride 8 for small objects."""
+    config.model.backbone = "mobilenet_v1"
+    config.model.image_size = (160, 160)
+    config.model.width = 0.5
+    config.model.batch_norm = True
+    config.model.sources = ("conv5", "conv11", "conv13")
+    config.model.extras = MOBILENET_EXTRAS[:1]  # maps 20, 10, 5, 3
+    config.model.l2_norm = ConfigDict()
+    config.anchors.s_min = 0.12
+    config.anchors.s_max = 0.72
+    config.anchors.ratios = ((2.0,), (2.0,), (2.0,), (2.0,))
+    mobilenet_input(config)
+
+
+def released_recipe(config: ConfigDict) -> None:
+    config.optimizer.name = "rmsprop"
+    config.optimizer.learning_rate = 5e-4
+    config.optimizer.boundaries = (20_000, 40_000)
+    config.optimizer.decay_factor = 0.5
+    config.optimizer.weight_decay = 5e-5
+    config.optimizer.bias_multiplier = 1.0
+    config.train.batch_size = 24
+    config.train.steps = 120_000
+
+
+def small_recipe(config: ConfigDict) -> None:
+    ssd.small_recipe(config)
+    config.train.batch_size = 32

@@ -1,0 +1,94 @@
+"""The backbones that a config can name, and the style of all convolutions that it describes."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from ssd_jax import config
+from ssd_jax.models import mobilenet, vgg
+from ssd_jax.models.layers import Style
+
+
+@dataclasses.dataclass(frozen=True)
+class _Backbone:
+    features: tuple[str, ...]  # the maps that can be sources
+    build: Callable[[config.Model, Style], nn.Module]
+    relu6: bool = False
+
+
+_BACKBONES: Mapping[str, _Backbone] = {
+    "vgg16": _Backbone(vgg.FEATURES, lambda spec, style: vgg.VGG16(spec.width, spec.atrous, style)),
+    "mobilenet_v1": _Backbone(
+        mobilenet.V1_FEATURES,
+        lambda spec, style: mobilenet.MobileNetV1(
+            spec.width, spec.depth or mobilenet.V1_FEATURES[-1], style
+        ),
+    ),
+    "mobilenet_v2": _Backbone(
+        mobilenet.V2_FEATURES,
+        lambda spec, style: mobilenet.MobileNetV2(spec.width, style),
+        relu6=True,
+    ),
+}
+
+
+def build(spec: config.Model) -> nn.Module:
+    """Returns the backbone of a config.
+
+    Raises:
+      ValueError: for an unknown backbone or source, naming those there are.
+    """
+    backbone = _find(spec.backbone)
+    unknown = [name for name in (*spec.sources, *spec.l2_norm) if name not in backbone.features]
+    if unknown or not spec.sources:
+        raise ValueError(
+            f"config.model.sources and l2_norm: expected names among {backbone.features}, "
+            f"got {spec.sources} and {spec.l2_norm}"
+        )
+    if spec.depth and (spec.backbone != "mobilenet_v1" or spec.depth not in backbone.features):
+        raise ValueError(
+            f"config.model.depth: expected '' or, for mobilenet_v1, one of "
+            f"{mobilenet.V1_FEATURES}, got {spec.depth!r} for {spec.backbone}"
+        )
+    if spec.depth:
+        known = backbone.features[: backbone.features.index(spec.depth) + 1]
+        if beyond := [name for name in spec.sources if name not in known]:
+            raise ValueError(
+                f"config.model.sources: {', '.join(beyond)} lies beyond config.model.depth "
+                f"{spec.depth}"
+            )
+    return backbone.build(spec, style(spec))
+
+
+def style(spec: config.Model) -> Style:
+    """Returns what all convolutions of a config's network have in common.
+
+    Raises:
+      ValueError: for an unknown dtype or padding.
+    """
+    if spec.dtype not in ("float32", "bfloat16"):
+        raise ValueError(
+            f"config.model.dtype: expected 'float32' or 'bfloat16', got {spec.dtype!r}"
+        )
+    if spec.padding not in ("symmetric", "same"):
+        raise ValueError(
+            f"config.model.padding: expected 'symmetric' (Caffe, PyTorch) or 'same' "
+            f"(TensorFlow), got {spec.padding!r}"
+        )
+    return Style(
+        batch_norm=spec.batch_norm,
+        freeze_batch_norm=spec.freeze_batch_norm,
+        momentum=spec.batch_norm_momentum,
+        epsilon=spec.batch_norm_epsilon,
+        same_padding=spec.padding == "same",
+        relu6=_find(spec.backbone).relu6,
+        dtype=jnp.dtype(spec.dtype),
+    )
+
+
+def _find(name: str) -> _Backbone:
+    if name not in _BACKBONES:
+        raise ValueError(f"config.model.backbone: expected one of {[*_BACKBONES]}, got {name!r}")
+    return _BACKBONES[name]

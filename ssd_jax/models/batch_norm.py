@@ -1,0 +1,98 @@
+"""BatchNorm with a gradient in closed form.
+
+Differentiating the definition gives XLA reductions that it fuses with all that leads to them; on
+a CPU these are slow, and BatchNorm became the largest part of a MobileNet's training step. The
+closed form needs two plain sums over the map, and is as good on an accelerator.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+FeatureMap = Float[Array, "B H W channels"]
+PerChannel = Float[Array, " channels"]
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation (Ioffe & Szegedy, algorithm 1) of the last axis.
+
+    Under a jit whose batch is split over devices its statistics are those of the whole batch, that
+    is, it is synchronised. Parameters `scale` and `bias`; statistics `mean` and `var`, float32.
+
+    Attributes:
+      momentum: the old value's share in the running statistics.
+      epsilon: added to the variance.
+      dtype: of the result; the statistics are computed in float32.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap, *, use_running_average: bool) -> FeatureMap:
+        """Returns the normalised map, by the batch's statistics or by the running ones."""
+        shape = (x.shape[-1],)
+        ones, zeros = jnp.ones, jnp.zeros
+        mean = self.variable("batch_stats", "mean", zeros, shape, jnp.float32)
+        var = self.variable("batch_stats", "var", ones, shape, jnp.float32)
+        scale = self.param("scale", nn.initializers.ones_init(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape, jnp.float32)
+        if use_running_average:
+            factor = scale * jax.lax.rsqrt(var.value + self.epsilon)
+            y = x.astype(jnp.float32) * factor + (bias - mean.value * factor)
+            return y.astype(self.dtype)
+        y, batch_mean, batch_var = normalize(x, scale, bias, self.epsilon)
+        if not self.is_initializing():
+            # Flax and TensorFlow keep the batch's own (biased) variance, PyTorch the unbiased one.
+            mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
+            var.value = self.momentum * var.value + (1 - self.momentum) * batch_var
+        return y.astype(self.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def normalize(
+    x: FeatureMap, scale: PerChannel, bias: PerChannel, epsilon: float
+) -> tuple[FeatureMap, PerChannel, PerChannel]:
+    """Normalises every channel of a batch to the given bias and scale.
+
+    No gradient flows through the mean and the variance that it returns for the running statistics.
+
+    Returns:
+      The normalised map in float32, the mean and the (biased) variance of every channel.
+    """
+    wide = x.astype(jnp.float32)
+    mean = jnp.mean(wide, axis=(0, 1, 2))
+    var = jnp.maximum(0.0, jnp.mean(wide * wide, axis=(0, 1, 2)) - mean * mean)
+    factor = scale * jax.lax.rsqrt(var + epsilon)
+    return wide * factor + (bias - mean * factor), mean, var
+
+
+def _forward(
+    x: FeatureMap, scale: PerChannel, bias: PerChannel, epsilon: float
+) -> tuple[tuple[FeatureMap, PerChannel, PerChannel], tuple]:
+    y, mean, var = normalize(x, scale, bias, epsilon)
+    return (y, mean, var), (x, mean, var, scale)
+
+
+def _backward(epsilon: float, saved: tuple, cotangents: tuple) -> tuple:
+    x, mean, var, scale = saved
+    # The barrier keeps what leads to the cotangent out of the loop of the sums.
+    cotangent = jax.lax.optimization_barrier(cotangents[0])
+    wide = x.astype(jnp.float32)
+    count = x.size // x.shape[-1]
+    inverse = jax.lax.rsqrt(var + epsilon)
+    of_bias = jnp.sum(cotangent, axis=(0, 1, 2))
+    of_scale = (jnp.sum(cotangent * wide, axis=(0, 1, 2)) - mean * of_bias) * inverse
+    # d/dx = scale * inverse * (dy - mean(dy) - normalised x * mean(dy * normalised x))
+    factor = scale * inverse
+    slope = factor * inverse * of_scale / count
+    offset = slope * mean - factor * of_bias / count
+    return (factor * cotangent - slope * wide + offset).astype(x.dtype), of_scale, of_bias
+
+
+normalize.defvjp(_forward, _backward)
