@@ -3,7 +3,7 @@
     python -m launch.train --config configs/mobilenet_ssd.py:300,voc --workdir runs/mobilenet_ssd
 
 Variants, joined by commas:
-  300, lite or small    MobileNetV1 at full width; SSDLite on MobileNetV2; or half width at 160
+  300, lite or small    MobileNetV1 at full width; SSDLite on MobileNetV2; or half width at 128
   voc, animals          the data set; see configs/ssd.py for how to prepare `animals`
 """
 
@@ -61,13 +61,13 @@ def lite_network(config: ConfigDict) -> None:
 
 
 def small_network(config: ConfigDict) -> None:
-    """Half the channels at 160 pixels, with a source of stride 8 for small objects."""
+    """Half the channels at 128 pixels, with a source of stride 8 for small objects."""
     config.model.backbone = "mobilenet_v1"
-    config.model.image_size = (160, 160)
+    config.model.image_size = (128, 128)
     config.model.width = 0.5
     config.model.batch_norm = True
     config.model.sources = ("conv5", "conv11", "conv13")
-    config.model.extras = MOBILENET_EXTRAS[:1]  # maps 20, 10, 5, 3
+    config.model.extras = MOBILENET_EXTRAS[:1]  # maps 16, 8, 4, 2
     config.model.l2_norm = ConfigDict()
     config.anchors.s_min = 0.12
     config.anchors.s_max = 0.72

@@ -172,6 +172,7 @@ class Experiment:
     optimizer: Optimizer = Optimizer()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    init_from: str = ""  # weights to begin with: a workdir, or a file (see pretrained/)
     class_names: tuple[str, ...] = ()  # without background; (): from the data set
 
 

@@ -1,10 +1,10 @@
 """The embedded data set: scenes of ten kinds of shapes on cluttered backgrounds.
 
 Every scene is a function of (seed, split, number) alone, so no two are the same and any can be
-drawn again. Shapes differ in size (its longer side, spread evenly over the octaves of the range),
+drawn again. Shapes differ in size (its longer side, uniform in the range),
 aspect, rotation, colour and texture; they may overlap and leave the picture, but each keeps at
-least seven tenths of its area visible. A box is the tight bound of the shape's pixels in the picture,
-also of those that another shape covers.
+least seven tenths of its area visible. A box is the tight bound of the shape's pixels in the
+picture, also of those that another shape covers.
 """
 
 import io
@@ -20,7 +20,7 @@ _VISIBLE_PART = 0.7
 _PLACEMENTS = 12  # tries for one shape before the scene is left with fewer
 _MOST_STRETCH = 1.5
 _MOST_TURN = np.radians(30)  # to either side
-_MOST_TEXTURE = 0.45  # how far a shape's second colour is from its first
+_MOST_TEXTURE = 0.35  # how far a shape's second colour is from its first
 _OUTSIDE = 1 / 6  # of a shape's extent, at most, beyond a border of the picture
 _LEAST_CONTRAST = 70.0  # between mean colours of a shape and of what it covers, in RGB
 _NOISE = 7.0  # the most, as a standard deviation in 0..255
@@ -122,7 +122,7 @@ class ShapeScenes:
             rotation @ np.diag((stretch * mirror, 1 / stretch))
         )
         width, height = np.ptp(outline.border.real), np.ptp(outline.border.imag)
-        longer = np.exp(rng.uniform(*np.log(self._object_size))) * self._image_size
+        longer = rng.uniform(*self._object_size) * self._image_size
         scale = longer / max(width, height)
         width, height = width * scale, height * scale
         extent = np.array((width, height))

@@ -17,7 +17,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     if path.suffix != ".npz":
         raise ValueError(f"pretrained: expected a .npz file, got {path}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"pretrained: {path} cannot be read as .npz: {error}") from None

@@ -60,9 +60,10 @@ def initialize(variables: PyTree, source: str, experiment: config.Experiment) ->
         unused=tuple(name for name in values if name not in flat),
     )
     if not fits:
+        theirs, ours = (", ".join(list(names)[:_SHOWN]) for names in (values, flat))
         raise ValueError(
-            f"config.init_from: nothing of {source} fits this detector; it has "
-            f"{', '.join(list(values)[:_SHOWN])}, ..., the detector {', '.join(list(flat)[:_SHOWN])}"
+            f"config.init_from: nothing of {source} fits this detector; it has {theirs}, ...; "
+            f"the detector has {ours}, ..."
         )
     return flax.traverse_util.unflatten_dict(flat | fits, sep="/"), fit
 

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
@@ -12,6 +13,7 @@ from jaxtyping import PRNGKeyArray
 from ssd_jax import config, detectors, sharding
 from ssd_jax.data import pipeline, records
 from ssd_jax.evaluate.evaluator import Evaluator
+from ssd_jax.pretrained import initialize as pretrained
 from ssd_jax.train import optimizer as optimizers
 from ssd_jax.train.checkpoint import METRIC, Checkpoints
 from ssd_jax.train.interruption import StopSignal
@@ -87,6 +89,8 @@ def train(
         StopSignal() as stop,
     ):
         start = checkpoints.latest_step() or 0
+        if not start and experiment.init_from:
+            state = _begin_with(experiment, state, mesh)
         if start:
             state = checkpoints.restore(state, iterator, start)
             log.info("Resumed at step %d of %d in %s", start, spec.steps, workdir)
@@ -127,6 +131,17 @@ def initial_state(
         return TrainState.create(detector.init(key), optimizer, ema=ema)
 
     return jax.jit(create, out_shardings=sharding.replicated(mesh))(key)
+
+
+def _begin_with(experiment: config.Experiment, state: TrainState, mesh: Mesh) -> TrainState:
+    """Returns the state with what fits of `config.init_from` in place of its random values."""
+    fresh = {"params": state.params, "batch_stats": state.batch_stats}
+    variables, fit = pretrained.initialize(fresh, experiment.init_from, experiment)
+    pretrained.report(fit, experiment.init_from)
+    variables = jax.device_put(variables, sharding.replicated(mesh))
+    # A copy, as in TrainState.create: the step donates its state.
+    ema_params = jax.tree.map(jnp.copy, variables["params"]) if state.ema_params else {}
+    return state.replace(**variables, ema_params=ema_params)
 
 
 def _evaluate(

@@ -1,0 +1,169 @@
+import logging
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import mobilenet_ssd
+from ssd_jax import config, detectors
+from ssd_jax.data.images import decode
+from ssd_jax.models.layers import Style
+from ssd_jax.models.mobilenet import MobileNetV1
+from ssd_jax.pretrained import arrays, initialize, mobilenet_v1
+
+
+def slim(seed=0, width=1.0):
+    """Random arrays with TF-slim's names and layouts, for a backbone of that width."""
+    model = MobileNetV1(width)
+    shapes = jax.eval_shape(
+        lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)
+    )
+    flat = {
+        f"{name.split('/', 1)[0]}/backbone/{name.split('/', 1)[1]}": x.shape
+        for name, x in flax.traverse_util.flatten_dict(shapes, sep="/").items()
+    }
+    rng = np.random.default_rng(seed)
+    values = {}
+    for ours, theirs in mobilenet_v1.names().items():
+        shape = flat.pop(ours)
+        if theirs.endswith("depthwise_weights"):
+            shape = (*shape[:2], shape[3], shape[2])
+        values[theirs] = rng.normal(size=shape).astype(np.float16)
+    assert not flat  # the table names every array of the backbone
+    values["MobilenetV1/Logits/Conv2d_1c_1x1/biases"] = np.zeros(1001, np.float32)
+    return values
+
+
+@pytest.fixture
+def experiment():
+    values = mobilenet_ssd.get_config("small,voc")
+    values.model.width, values.model.num_classes = 0.02, 4
+    return config.resolve(values)
+
+
+def test_slim_weights_land_in_the_backbone(experiment, tmp_path, caplog):
+    values = slim(width=0.02)
+    np.savez(tmp_path / "slim.npz", **values)
+    fresh = detectors.build(experiment).init(jax.random.key(0))
+    loaded, fit = initialize.initialize(fresh, str(tmp_path / "slim.npz"), experiment)
+    assert jax.tree.structure(loaded) == jax.tree.structure(fresh)
+    backbone = loaded["params"]["backbone"]
+    prefix = "MobilenetV1/Conv2d_3_"
+    np.testing.assert_array_equal(
+        backbone["conv3_depthwise"]["conv"]["kernel"][:, :, 0],
+        values[f"{prefix}depthwise/depthwise_weights"][..., 0],
+    )
+    np.testing.assert_array_equal(
+        backbone["conv3_pointwise"]["conv"]["kernel"], values[f"{prefix}pointwise/weights"]
+    )
+    np.testing.assert_array_equal(
+        loaded["batch_stats"]["backbone"]["conv3_pointwise"]["bn"]["var"],
+        values[f"{prefix}pointwise/BatchNorm/moving_variance"],
+    )
+    assert len(fit.loaded) == 27 * 5
+    assert fit.unused == ("MobilenetV1/Logits/Conv2d_1c_1x1/biases",)
+    assert not fit.misfits
+    assert all("extra" in name or "head" in name for name in fit.fresh)
+    np.testing.assert_array_equal(
+        loaded["params"]["head1"]["logits"]["kernel"], fresh["params"]["head1"]["logits"]["kernel"]
+    )
+    # The released epsilon and padding differ from this config's: it is said.
+    assert "batch_norm_epsilon" in caplog.text
+    assert "padding" in caplog.text
+    with caplog.at_level(logging.INFO, "ssd_jax"):
+        initialize.report(fit, "slim.npz")
+    assert "Loaded 135 arrays of slim.npz" in caplog.text
+    assert "1 in it and not used: MobilenetV1/Logits" in caplog.text
+
+
+def test_what_does_not_fit_stays_fresh_and_is_named(experiment, tmp_path):
+    values = slim(width=0.02)
+    values["MobilenetV1/Conv2d_0/weights"] = np.zeros((5, 5, 3, 8), np.float32)
+    np.savez(tmp_path / "slim.npz", **values)
+    fresh = detectors.build(experiment).init(jax.random.key(0))
+    loaded, fit = initialize.initialize(fresh, str(tmp_path / "slim.npz"), experiment)
+    assert fit.misfits == ("params/backbone/conv0/conv/kernel (5, 5, 3, 8) -> (3, 3, 3, 8)",)
+    np.testing.assert_array_equal(
+        loaded["params"]["backbone"]["conv0"]["conv"]["kernel"],
+        fresh["params"]["backbone"]["conv0"]["conv"]["kernel"],
+    )
+
+
+def test_bad_sources_are_messages(experiment, tmp_path):
+    fresh = detectors.build(experiment).init(jax.random.key(0))
+
+    def error(source, of=experiment):
+        with pytest.raises(ValueError, match=r"^(pretrained|config|/)") as caught:
+            initialize.initialize(fresh, str(source), of)
+        return str(caught.value)
+
+    assert "is none" in error(tmp_path / "missing.npz")
+    assert "expected a .npz file" in error(_write(tmp_path / "weights.pth", b"x"))
+    assert "cannot be read" in error(_write(tmp_path / "broken.npz", b"PK\x03\x04 broken"))
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    assert "none of the files that are known" in error(tmp_path / "other.npz")
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object), allow_pickle=True)
+    assert "cannot be read" in error(tmp_path / "objects.npz")
+    np.savez(tmp_path / "half.npz", **dict(list(slim(width=0.02).items())[:50]))
+    assert "lacks MobilenetV1" in error(tmp_path / "half.npz")
+    np.savez(tmp_path / "slim.npz", **slim(width=0.02))
+    values = mobilenet_ssd.get_config("small,voc")
+    values.input.mean = (123.0, 117.0, 104.0)
+    assert "config.input" in error(tmp_path / "slim.npz", config.resolve(values))
+    assert "no " in error(tmp_path)  # a folder without a run
+
+
+def _write(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def test_imagenets_classifier_knows_dogs_and_cats(shared):
+    path = shared / "weights" / "mobilenet_v1_1.0_224_fp32.npz"
+    values = arrays.read(path)
+    flat = mobilenet_v1.convert(values)
+    tree = flax.traverse_util.unflatten_dict(flat, sep="/")
+    variables = {name: tree[name]["backbone"] for name in ("params", "batch_stats")}
+    model = MobileNetV1(style=Style(batch_norm=True, epsilon=1e-3, same_padding=True))
+    weights = values["MobilenetV1/Logits/Conv2d_1c_1x1/weights"][0, 0]
+    biases = values["MobilenetV1/Logits/Conv2d_1c_1x1/biases"]
+
+    @jax.jit
+    def classify(images):
+        normalized = (images - mobilenet_v1.INPUT.mean[0]) / mobilenet_v1.INPUT.scale[0]
+        features = model.apply(variables, normalized, train=False)["conv13"]
+        return jnp.argmax(features.mean(axis=(1, 2)) @ weights + biases, axis=-1)
+
+    # Class 0 is background in TF-slim, so dogs are 152-269 and cats 282-286.
+    root = shared / "data" / "voc2012_animals" / "VOCdevkit" / "VOC2012"
+    ranges = {"dog": range(152, 270), "cat": range(282, 287)}
+    photographs = {name: _largest(root, name, 24) for name in ranges}
+    for name, images in photographs.items():
+        found = np.asarray(classify(jnp.stack(images)))
+        share = np.isin(found, ranges[name]).mean()
+        # By chance 12 % would be dogs and .5 % cats.
+        assert share > 0.6, (name, share, found)
+
+
+def _largest(root, name, count):
+    """Crops of the first `count` objects of a class that are at least 130 pixels wide and high."""
+    import xml.etree.ElementTree as ElementTree
+
+    from PIL import Image
+
+    crops = []
+    for path in sorted((root / "Annotations").glob("*.xml")):
+        for item in ElementTree.parse(path).getroot().iter("object"):
+            if item.findtext("name") != name:
+                continue
+            box = [float(item.find("bndbox").findtext(k)) for k in ("xmin", "ymin", "xmax", "ymax")]
+            if min(box[2] - box[0], box[3] - box[1]) < 130:
+                continue
+            picture = decode((root / "JPEGImages" / f"{path.stem}.jpg").read_bytes())
+            crop = Image.fromarray(picture).crop([round(x) for x in box])
+            crops.append(np.asarray(crop.resize((224, 224), Image.BILINEAR), np.float32))
+            if len(crops) == count:
+                return crops
+    return crops
