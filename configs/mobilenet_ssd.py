@@ -5,6 +5,12 @@
 Variants, joined by commas:
   300, lite or small    MobileNetV1 at full width; SSDLite on MobileNetV2; or half width at 128
   voc, animals          the data set; see configs/ssd.py for how to prepare `animals`
+
+or the practice for teaching: scenes of CIFAR-10 pictures, 64 x 64 on a canvas of 224 x 224:
+
+    python -m launch.prepare --format image_folder_scenes --source cifar10 --name practice
+    python -m launch.train --config configs/mobilenet_ssd.py:practice --workdir runs/practice \
+      --config.loss.iou_threshold=0.3 --config.loss.localization=l2
 """
 
 from ml_collections import ConfigDict
@@ -18,11 +24,13 @@ DATA = ("voc", "animals")
 
 
 def get_config(variant: str = "300,voc") -> ConfigDict:
+    if variant == "practice":
+        return practice()
     parts = variant.split(",")
     if len(parts) != 2 or parts[0] not in NETWORKS or parts[1] not in DATA:
         raise ValueError(
-            f"configs/mobilenet_ssd.py: expected one of {NETWORKS}, a comma, and one of {DATA}; "
-            f"got {variant!r}"
+            f"configs/mobilenet_ssd.py: expected practice, or one of {NETWORKS}, a comma, and "
+            f"one of {DATA}; got {variant!r}"
         )
     network, data = parts
     config = defaults()
@@ -89,3 +97,30 @@ def released_recipe(config: ConfigDict) -> None:
 def small_recipe(config: ConfigDict) -> None:
     ssd.small_recipe(config)
     config.train.batch_size = 32
+
+
+def practice() -> ConfigDict:
+    """What students vary is a value of `loss`: iou_threshold, localization, negative_ratio."""
+    config = defaults()
+    config.name = "mobilenet_ssd_practice"
+    small_network(config)
+    small_recipe(config)
+    config.model.image_size = (224, 224)
+    config.model.sources = ("conv11", "conv13")
+    config.model.extras = ()  # maps 14, 7
+    config.anchors.min_sizes = (48.0, 96.0)
+    config.anchors.max_sizes = (85.0, 160.0)  # with a second square of 64 on the first map
+    config.anchors.ratios = ((2.0,), (2.0,))
+    config.augment.photometric = False
+    config.augment.expand = False
+    config.augment.crop = False
+    config.data.train = "practice:train"
+    config.data.eval = "practice:val"
+    config.data.canvas = (224, 224)
+    config.data.max_objects = 8
+    config.optimizer.learning_rate = 8e-3
+    config.train.batch_size = 16
+    config.train.steps = 1_500
+    config.train.eval_every = 0
+    config.train.checkpoint_every = 500
+    return config

@@ -1,10 +1,12 @@
 """Turns a folder of annotated pictures into a data set that can be trained on.
 
 A VOC folder (JPEGImages, Annotations, ImageSets/Main), a COCO folder (instances JSON and
-pictures), or the embedded scenes of shapes, which need no input:
+pictures), scenes made of the pictures of a folder of class folders, or the embedded scenes of
+shapes, which need no input:
 
     python -m launch.prepare --format voc --source VOCdevkit/VOC2007 --name my_voc
     python -m launch.prepare --format coco --source coco --name my_coco
+    python -m launch.prepare --format image_folder_scenes --source cifar10 --name cifar_scenes
     python -m launch.prepare --format shapes --name shapes
 
 Data sets of TFDS itself (voc/2007, voc/2012, coco/2017) are read as TFDS prepared them, in
@@ -12,6 +14,7 @@ array_record files, under the same --data_dir.
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 from absl import app, flags, logging
@@ -19,10 +22,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ssd_jax.data import coco, preparation, shapes, voc
+from ssd_jax.data import coco, folder_scenes, preparation, shapes, voc
 from ssd_jax.data.examples import Dataset, Problem
 
-_FORMAT = flags.DEFINE_enum("format", None, ["voc", "coco", "shapes"], "What is read.")
+_FORMAT = flags.DEFINE_enum(
+    "format", None, ["voc", "coco", "image_folder_scenes", "shapes"], "What is read."
+)
 _SOURCE = flags.DEFINE_string("source", None, "The folder to read; shapes need none.")
 _NAME = flags.DEFINE_string("name", None, "Name of the data set: letters, digits, underscores.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "datasets", "Folder of all prepared data sets.")
@@ -40,14 +45,24 @@ _CLASSES = flags.DEFINE_list(
 _DROP_OTHERS = flags.DEFINE_bool(
     "drop_others", False, "With --classes: leave objects of other classes out on purpose."
 )
-_NUM_TRAIN = flags.DEFINE_integer("num_train", 4000, "shapes: scenes in train.", lower_bound=1)
-_NUM_VAL = flags.DEFINE_integer("num_val", 400, "shapes: scenes in val.", lower_bound=1)
-_IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "shapes: side in pixels.", lower_bound=32)
-_OBJECT_SIZE = flags.DEFINE_list(
-    "object_size", ["0.1", "0.667"], "shapes: smallest and largest object, as part of the side."
+_NUM_TRAIN = flags.DEFINE_integer("num_train", 4000, "scenes: how many in train.", lower_bound=1)
+_NUM_VAL = flags.DEFINE_integer("num_val", 400, "scenes: how many in val.", lower_bound=1)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "scenes: side in pixels; by default 256 of shapes, 224 of image folders."
 )
-_MAX_OBJECTS = flags.DEFINE_integer("max_objects", 8, "shapes: most on a scene.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "shapes: another seed gives other scenes.")
+_OBJECT_SIZE = flags.DEFINE_list(
+    "object_size",
+    None,
+    "scenes: smallest and largest object, as part of the side; by default 0.1,0.667 of shapes, "
+    "0.286,0.286 (64 of 224 pixels) of image folders.",
+)
+_MAX_OBJECTS = flags.DEFINE_integer(
+    "max_objects", None, "scenes: most on one; by default 8 of shapes, 5 of image folders."
+)
+_MAX_OVERLAP = flags.DEFINE_float(
+    "max_overlap", 0.2, "image_folder_scenes: largest IoU of two objects."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "scenes: another seed gives others.")
 
 _SHOWN_PROBLEMS = 20
 
@@ -74,26 +89,43 @@ def main(argv: list[str]) -> None:
 
 def _open() -> Dataset:
     if _FORMAT.value == "shapes":
+        return shapes.ShapeScenes(**_scene_options())
+    if not _SOURCE.value:
+        raise app.UsageError(f"--format {_FORMAT.value} needs --source DIR")
+    if _DROP_OTHERS.value and not _CLASSES.value:
+        raise app.UsageError("--drop_others needs --classes")
+    if _FORMAT.value == "image_folder_scenes":
+        return folder_scenes.FolderScenes(
+            _SOURCE.value,
+            class_names=_CLASSES.value,
+            max_overlap=_MAX_OVERLAP.value,
+            **_scene_options(),
+        )
+    reader = {"voc": voc.VocFolder, "coco": coco.CocoFolder}[_FORMAT.value]
+    return reader(_SOURCE.value, class_names=_CLASSES.value, drop_others=_DROP_OTHERS.value)
+
+
+def _scene_options() -> dict[str, Any]:
+    """The flags of generated scenes; those that were not given keep the generator's default."""
+    options = {
+        "num_train": _NUM_TRAIN.value,
+        "num_val": _NUM_VAL.value,
+        "image_size": _IMAGE_SIZE.value,
+        "max_objects": _MAX_OBJECTS.value,
+        "seed": _SEED.value,
+    }
+    if _OBJECT_SIZE.value:
         try:
             smallest, largest = (float(size) for size in _OBJECT_SIZE.value)
         except ValueError:
             raise ValueError(
                 f"expected two numbers in --object_size, got {','.join(_OBJECT_SIZE.value)}"
             ) from None
-        return shapes.ShapeScenes(
-            num_train=_NUM_TRAIN.value,
-            num_val=_NUM_VAL.value,
-            image_size=_IMAGE_SIZE.value,
-            object_size=(smallest, largest),
-            max_objects=_MAX_OBJECTS.value,
-            seed=_SEED.value,
-        )
-    if not _SOURCE.value:
-        raise app.UsageError(f"--format {_FORMAT.value} needs --source DIR")
-    if _DROP_OTHERS.value and not _CLASSES.value:
-        raise app.UsageError("--drop_others needs --classes")
-    reader = {"voc": voc.VocFolder, "coco": coco.CocoFolder}[_FORMAT.value]
-    return reader(_SOURCE.value, class_names=_CLASSES.value, drop_others=_DROP_OTHERS.value)
+        options["object_size"] = (smallest, largest)
+    for name in ("image_size", "max_objects"):
+        if options[name] is not None and options[name] < 1:
+            raise ValueError(f"expected --{name} of at least 1, got {options[name]}")
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _prepare(dataset: Dataset) -> preparation.Summary:

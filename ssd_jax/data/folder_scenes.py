@@ -1,0 +1,220 @@
+"""Scenes made of small labelled pictures: a detection data set from a classification one.
+
+The practice set-up for teaching: pictures from a folder of class folders (or a prepared TFDS data
+set such as `cifar10`) are enlarged and put at random places on a canvas, several to a scene. Every
+scene is a function of (seed, split, number) alone, so none comes twice and any can be drawn again.
+"""
+
+import io
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from ssd_jax.data import examples, images
+from ssd_jax.data.examples import Example, Object, Problems
+
+_PLACEMENTS = 50  # tries for one picture before the scene is left with fewer
+_JPEG_QUALITY = 95
+_BACKGROUND = (40.0, 215.0)  # grey levels of the plain canvas
+_NOISE = 12.0  # of the canvas, as a standard deviation in 0..255
+
+
+class _Picture(NamedTuple):
+    where: str  # for an error
+    source: bytes | pathlib.Path
+    label: int  # from 0
+
+
+class FolderScenes:
+    """Scenes of labelled pictures, as an annotated data set with the splits `train` and `val`.
+
+    Args:
+        source: a folder with `train` and `test` (or `val`) folders, each with a folder per class;
+            or a folder of class folders, of whose pictures every fifth is kept for val; or the
+            folder of a prepared TFDS classification data set, such as `datasets/cifar10/3.0.2`.
+        class_names: the classes to use, in the order of their labels; by default all.
+        num_train, num_val: scenes.
+        image_size: side of the square canvas, in pixels.
+        object_size: smallest and largest longer side of a picture on it, as a part of its side.
+        max_objects: the most pictures on a scene; their number is uniform from 1.
+        max_overlap: the largest IoU of two pictures on a scene.
+        seed: another seed gives other scenes.
+
+    Raises:
+        ValueError: where the source has no such structure, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        source: str | pathlib.Path,
+        *,
+        class_names: Sequence[str] = (),
+        num_train: int = 2000,
+        num_val: int = 400,
+        image_size: int = 224,
+        object_size: tuple[float, float] = (64 / 224, 64 / 224),
+        max_objects: int = 5,
+        max_overlap: float = 0.2,
+        seed: int = 0,
+    ):
+        if not 0 < object_size[0] <= object_size[1] <= 1:
+            raise ValueError(
+                f"folder_scenes.FolderScenes: expected 0 < smallest <= largest <= 1, "
+                f"got {object_size}"
+            )
+        if not 0 <= max_overlap <= 1:
+            raise ValueError(
+                f"folder_scenes.FolderScenes: expected max_overlap in [0, 1], got {max_overlap}"
+            )
+        folder = pathlib.Path(source)
+        found, pictures = _find(folder)
+        self.class_names = tuple(class_names) or found
+        if unknown := [name for name in self.class_names if name not in found]:
+            raise ValueError(
+                f"folder_scenes.FolderScenes: expected classes among {', '.join(found)}, "
+                f"got {', '.join(unknown)}"
+            )
+        labels = {found.index(name): label for label, name in enumerate(self.class_names)}
+        self._pictures = {
+            split: [p._replace(label=labels[p.label]) for p in listed if p.label in labels]
+            for split, listed in pictures.items()
+        }
+        if empty := [split for split, listed in self._pictures.items() if not listed]:
+            raise ValueError(
+                f"folder_scenes.FolderScenes: no pictures for {', '.join(empty)} in {folder}"
+            )
+        self.category_ids = tuple(range(1, len(self.class_names) + 1))
+        self.split_sizes = {"train": num_train, "val": num_val}
+        self._image_size = image_size
+        self._object_size = object_size
+        self._max_objects = max_objects
+        self._max_overlap = max_overlap
+        self._seed = seed
+
+    def examples(self, split: str, problems: Problems) -> Iterator[Example]:
+        """Yields the scenes of a split, without the pictures that cannot be read."""
+        decoded: dict[int, np.ndarray | None] = {}
+        for number in range(self.split_sizes[split]):
+            yield self._scene(split, number, decoded, problems)
+
+    def _scene(
+        self,
+        split: str,
+        number: int,
+        decoded: dict[int, np.ndarray | None],
+        problems: Problems,
+    ) -> Example:
+        rng = np.random.default_rng((self._seed, tuple(self.split_sizes).index(split), number))
+        side = self._image_size
+        scene = rng.uniform(*_BACKGROUND, 3) + rng.normal(0, _NOISE, (side, side, 1))
+        objects: list[Object] = []
+        for _ in range(rng.integers(1, self._max_objects, endpoint=True)):
+            index = int(rng.integers(len(self._pictures[split])))
+            longer = side * rng.uniform(*self._object_size)
+            if index not in decoded:
+                decoded[index] = _decode(self._pictures[split][index], problems)
+            picture = decoded[index]
+            if picture is None:
+                continue
+            scale = longer / max(picture.shape[:2])
+            height, width = (max(1, round(n * scale)) for n in picture.shape[:2])
+            corner = self._free_place(rng, height, width, objects)
+            if corner is None:
+                continue
+            top, left = corner
+            resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+            scene[top : top + height, left : left + width] = np.asarray(resized, np.float32)
+            box = np.array((left, top, left + width, top + height), np.float64)
+            label = self._pictures[split][index].label
+            objects.append(Object(box=box, label=label, area=float(height * width)))
+        encoded = io.BytesIO()
+        pixels = np.clip(scene, 0, 255).round().astype(np.uint8)
+        Image.fromarray(pixels).save(encoded, "JPEG", quality=_JPEG_QUALITY)
+        return examples.make_example(
+            image_id=f"{split}_{number:06d}",
+            filename=f"{split}_{number:06d}.jpg",
+            image=encoded.getvalue(),
+            upright_size=(side, side),
+            annotated_size=(side, side),
+            frame=1,
+            objects=objects,
+        )
+
+    def _free_place(
+        self, rng: np.random.Generator, height: int, width: int, objects: list[Object]
+    ) -> tuple[int, int] | None:
+        for _ in range(_PLACEMENTS):
+            top = int(rng.integers(self._image_size - height, endpoint=True))
+            left = int(rng.integers(self._image_size - width, endpoint=True))
+            box = np.array((left, top, left + width, top + height), np.float64)
+            if all(_iou(box, other.box) <= self._max_overlap for other in objects):
+                return top, left
+        return None
+
+
+def _find(folder: pathlib.Path) -> tuple[tuple[str, ...], dict[str, list[_Picture]]]:
+    """Returns the classes, and the pictures of each split."""
+    if (folder / "features.json").is_file():
+        return _find_in_tfds(folder)
+    train = folder / "train"
+    test = next((folder / name for name in ("test", "val") if (folder / name).is_dir()), None)
+    if train.is_dir() and test is not None:
+        names = _class_folders(train)
+        return names, {"train": _list(train, names), "val": _list(test, names)}
+    names = _class_folders(folder)
+    listed = _list(folder, names)
+    return names, {"train": [p for i, p in enumerate(listed) if i % 5], "val": listed[::5]}
+
+
+def _class_folders(folder: pathlib.Path) -> tuple[str, ...]:
+    names = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    if not names:
+        raise ValueError(f"folder_scenes: expected a folder for every class in {folder}")
+    return names
+
+
+def _list(folder: pathlib.Path, names: tuple[str, ...]) -> list[_Picture]:
+    return [
+        _Picture(str(path), path, label)
+        for label, name in enumerate(names)
+        for path in sorted((folder / name).glob("*"))
+        if images.is_picture_name(path)
+    ]
+
+
+def _find_in_tfds(folder: pathlib.Path) -> tuple[tuple[str, ...], dict[str, list[_Picture]]]:
+    builder = tfds.builder_from_directory(folder)
+    features, splits = builder.info.features, builder.info.splits
+    held_out = next((name for name in ("test", "validation") if name in splits), None)
+    if not {"image", "label"} <= set(features) or "train" not in splits or held_out is None:
+        raise ValueError(
+            f"folder_scenes: expected pictures with a label and the splits train and test, "
+            f"{folder} has {', '.join(features)} and {', '.join(splits)}"
+        )
+
+    def pictures(split: str) -> list[_Picture]:
+        rows = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        return [
+            _Picture(f"{folder}, {split} {i}", row["image"], int(row["label"]))
+            for i, row in enumerate(rows)
+        ]
+
+    return tuple(features["label"].names), {"train": pictures("train"), "val": pictures(held_out)}
+
+
+def _decode(picture: _Picture, problems: Problems) -> np.ndarray | None:
+    try:
+        return images.decode(picture.source)
+    except (ValueError, OSError) as error:
+        problems.add(picture.where, error)
+        return None
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    inner = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    shared = np.prod(np.maximum(inner, 0))
+    return float(shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared))
