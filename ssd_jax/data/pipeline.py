@@ -89,7 +89,7 @@ def eval_batches(
 
     The last batch is filled up with black pictures without objects, whose index is -1. Arguments
     are those of `train_batches`. For scoring take objects from the records themselves: batches
-    leave crowds out and keep at most `max_objects`.
+    leave crowds out and keep at most `max_objects`, which may be 0 here.
     """
     local = _local_rows(batch_size, process_index, process_count)
     num_batches = -(-len(source) // batch_size)
@@ -176,6 +176,8 @@ class BatchIterator(Iterator[Batch]):
         return iter(dataset)
 
     def _report(self, batch: Batch, dropped: np.ndarray) -> None:
+        if not batch.valid.shape[1]:
+            return  # none were asked for
         if dropped.any() and not self.dropped_objects:
             row = int(dropped.argmax())
             _log.warning(

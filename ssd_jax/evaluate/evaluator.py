@@ -192,7 +192,7 @@ class Evaluator:
             self.source,
             batch_size=self._spec.batch_size,
             canvas_size=self._canvas,
-            max_objects=1,  # scoring takes the objects from the records
+            max_objects=0,  # scoring takes the objects from the records
             num_workers=self._num_workers,
             process_index=jax.process_index(),
             process_count=jax.process_count(),

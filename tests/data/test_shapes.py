@@ -50,13 +50,14 @@ def test_scenes_are_as_they_were_asked_for():
         assert boxes.max() <= 96
         longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
         assert longer.max() <= 0.5 * 96 + 1
-        # Both sides of a shape may lose a third to the border, thin parts a pixel to rounding.
-        assert longer.min() >= 0.2 * 96 / 3 - 1
+        # Both ends of a shape may lose a sixth to the border, thin parts a pixel to rounding.
+        assert longer.min() >= 0.2 * 96 * 2 / 3 - 1
     sizes = np.concatenate(
         [(boxes_in_pixels(s)[:, 2:] - boxes_in_pixels(s)[:, :2]).max(axis=1) for s in scenes]
     )
     assert sizes.max() > 0.45 * 96
-    assert np.median(sizes) < 0.35 * 96  # even over octaves, so mostly the smaller half
+    # Uniform from .2 to .5, but large shapes find a free place less often.
+    assert 0.27 * 96 < np.median(sizes) < 0.37 * 96
 
 
 @pytest.fixture
@@ -91,15 +92,15 @@ def test_boxes_are_tight_around_the_pixels(bare, number):
     assert objects[0].area == len(rows)
 
 
-def test_every_shape_keeps_half_of_its_area_visible(bare):
+def test_every_shape_keeps_seven_tenths_of_its_area_visible(bare):
     overlapping = 0
     for number in range(20):
         image, objects = bare(number=number, image_size=80, max_objects=8, object_size=(0.3, 0.7))
         for colour, item in enumerate(objects, start=1):
             visible = np.count_nonzero(image[..., 0] == colour)
-            assert visible >= 0.5 * item.area
+            assert visible >= 0.7 * item.area
             overlapping += visible < item.area
-    assert overlapping > 10
+    assert overlapping > 5
 
 
 def whitened(name, turns):

@@ -1,5 +1,6 @@
 """The commands as a user types them, one after the other on one tiny run."""
 
+import importlib.util
 import json
 import pathlib
 import subprocess
@@ -20,8 +21,6 @@ TINY = [
     "--config.train.steps=2",
     "--config.train.eval_every=0",
     "--config.evaluate.batch_size=5",
-    "--config.model.extras=((256, 512, 3, 2, 1),)",
-    "--config.anchors.ratios=((2.0,), (2.0, 3.0), (2.0,))",
 ]
 
 
@@ -135,3 +134,26 @@ def test_a_mistake_is_a_message_and_not_a_traceback(tmp_path, shapes_dir, argume
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_benchmark_and_a_peer_that_is_absent(shapes_dir, tmp_path):
+    output = tmp_path / "results.json"
+    result = command(
+        "benchmark",
+        *TINY,
+        f"--config.data.data_dir={shapes_dir}",
+        "--suite=ops,train,infer,data",
+        "--batch_size=2",
+        "--repeats=1",
+        "--peer=torchvision",
+        f"--output={output}",
+    )
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(output.read_text())
+    names = [timing["name"] for timing in figures["timings"]]
+    assert {"augmentation", "decode, NMS", "inference", "training step", "loader"} <= set(names)
+    assert all(t["least"] <= t["median"] <= t["most"] for t in figures["timings"])
+    if importlib.util.find_spec("torchvision") is None:
+        assert "--peer torchvision is left out" in result.stderr
+    else:
+        assert any(name.startswith("torchvision") for name in names)
