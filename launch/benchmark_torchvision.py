@@ -29,7 +29,7 @@ def time_torchvision(
     try:
         import torch
         import torchvision
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # the latter: builds that do not fit together
         print(f"--peer torchvision is left out: {error}. pip install torchvision", file=sys.stderr)
         return []
     num_classes = experiment.model.num_classes

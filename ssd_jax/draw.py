@@ -71,6 +71,23 @@ def draw_ground_truth(
     return _draw(image, boxes_xyxy, names, colors, order, dashed=True, font_path=font_path)
 
 
+def draw_anchors(
+    image: np.ndarray | Image.Image, boxes_xyxy: np.ndarray, labels: np.ndarray
+) -> Image.Image:
+    """Returns a copy of a picture with a thin box for each anchor, in its class's colour.
+
+    Args:
+      image: uint8[H, W, 3] or a PIL image.
+      boxes_xyxy: float[n, 4], pixels of the picture; what lies outside is not drawn.
+      labels: int[n], 1 .. C-1, of the objects that the anchors are matched to.
+    """
+    picture = _picture(image)
+    canvas = ImageDraw.Draw(picture)
+    for (x0, y0, x1, y1), label in zip(np.asarray(boxes_xyxy), labels, strict=True):
+        canvas.rectangle((x0, y0, x1 - 1, y1 - 1), outline=class_color(int(label)))
+    return picture
+
+
 def contact_sheet(
     images: Sequence[np.ndarray | Image.Image],
     columns: int,

@@ -1,0 +1,1 @@
+"""Looking at what a config does with a data set, without training."""

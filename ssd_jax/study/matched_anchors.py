@@ -1,0 +1,67 @@
+"""Which anchors an annotated picture trains, and drawing them on it."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from PIL import Image
+
+from ssd_jax import draw
+from ssd_jax.data import images
+from ssd_jax.data.records import Record
+from ssd_jax.ops import boxes, matching
+
+
+class MatchedAnchors(NamedTuple):
+    """The anchors that are positive for the objects of one picture."""
+
+    boxes_xyxy: Float[np.ndarray, "n 4"]  # normalised
+    gt_index: Int[np.ndarray, " n"]  # the object each is trained towards
+    iou: Float[np.ndarray, " n"]  # with the best object
+
+
+def matched_anchors(
+    record: Record, anchors_cxcywh: Float[np.ndarray, "A 4"], *, iou_threshold: float
+) -> MatchedAnchors:
+    """Returns the positive anchors of a picture that is warped whole to the network's input.
+
+    Args:
+      record: the picture; crowds take no part.
+      anchors_cxcywh: of the detector.
+      iou_threshold: of the matching (`config.loss.iou_threshold`).
+    """
+    if not len(record.labels):
+        return MatchedAnchors(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))
+    matches = jax.device_get(
+        _match(
+            jnp.asarray(record.boxes_xyxy),
+            jnp.asarray(~record.crowd),
+            jnp.asarray(anchors_cxcywh),
+            iou_threshold=iou_threshold,
+        )
+    )
+    corners = np.asarray(boxes.cxcywh_to_xyxy(anchors_cxcywh))
+    positive = matches.positive
+    return MatchedAnchors(corners[positive], matches.gt_index[positive], matches.iou[positive])
+
+
+def picture(record: Record, matched: MatchedAnchors, class_names: tuple[str, ...]) -> Image.Image:
+    """Returns the picture with its objects (dashed) and their anchors, in their class's colour."""
+    pixels = images.decode(record.image)
+    height, width = pixels.shape[:2]
+    scale = np.array((width, height, width, height), np.float64)
+    annotated = draw.draw_ground_truth(
+        pixels, record.boxes_xyxy * scale, record.labels, class_names
+    )
+    labels = record.labels[matched.gt_index]
+    return draw.draw_anchors(annotated, matched.boxes_xyxy * scale, labels)
+
+
+@functools.partial(jax.jit, static_argnames="iou_threshold")
+def _match(
+    boxes_xyxy: Array, valid: Array, anchors: Array, *, iou_threshold: float
+) -> matching.Matches:
+    return matching.match(boxes_xyxy, valid, anchors, iou_threshold=iou_threshold)
