@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     mobilenet_ssd.small_recipe(config)
     # Squares alone, since shapes are stretched by 1.5 at most: each head then sees more objects.
     config.anchors.ratios = ((), (), (), ())
-    config.optimizer.learning_rate = 8e-3
+    config.optimizer.learning_rate = 1e-2
     config.train.batch_size = 16
     # No two scenes are the same: mirroring is enough, and the network learns faster without more.
     config.augment.photometric = False
@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
     config.data.eval = "shapes:val"
     config.data.canvas = (256, 256)
     config.data.max_objects = 8
-    config.train.steps = 3_200
-    config.train.eval_every = 1_600
+    config.train.steps = 3_600
+    config.train.eval_every = 1_800
     config.train.checkpoint_every = 400
     return config

@@ -57,7 +57,7 @@ _OBJECT_SIZE = flags.DEFINE_list(
     "0.286,0.286 (64 of 224 pixels) of image folders.",
 )
 _MAX_OBJECTS = flags.DEFINE_integer(
-    "max_objects", None, "scenes: most on one; by default 8 of shapes, 5 of image folders."
+    "max_objects", None, "scenes: most on one; by default 6 of shapes, 5 of image folders."
 )
 _MAX_OVERLAP = flags.DEFINE_float(
     "max_overlap", 0.2, "image_folder_scenes: largest IoU of two objects."

@@ -3,7 +3,7 @@
 Every scene is a function of (seed, split, number) alone, so no two are the same and any can be
 drawn again. Shapes differ in size (its longer side, uniform in the range),
 aspect, rotation, colour and texture; they may overlap and leave the picture, but each keeps at
-least seven tenths of its area visible. A box is the tight bound of the shape's pixels in the
+least three quarters of its area visible. A box is the tight bound of the shape's pixels in the
 picture, also of those that another shape covers.
 """
 
@@ -16,7 +16,7 @@ from PIL import Image
 from ssd_jax.data import examples, shape_drawing
 from ssd_jax.data.examples import Example, Object, Problems
 
-_VISIBLE_PART = 0.7
+_VISIBLE_PART = 0.75
 _PLACEMENTS = 12  # tries for one shape before the scene is left with fewer
 _MOST_STRETCH = 1.5
 _MOST_TURN = np.radians(30)  # to either side
@@ -49,7 +49,7 @@ class ShapeScenes:
         num_val: int = 400,
         image_size: int = 256,
         object_size: tuple[float, float] = (1 / 10, 2 / 3),
-        max_objects: int = 8,
+        max_objects: int = 6,
         seed: int = 0,
     ):
         if not 0 < object_size[0] <= object_size[1] <= 1:
