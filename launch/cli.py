@@ -104,13 +104,21 @@ def run(main: Callable[[], int | None]) -> None:
             return 1
 
     def parse(argv: Sequence[str]) -> list[str]:
-        # ml_collections lets an unknown field of a config out as an AttributeError.
+        # ml_collections lets an unknown field of a config out as an AttributeError, puts the
+        # traceback of a config file into its message, and keeps a missing file for the first use.
         try:
-            return app.parse_flags_with_usage(argv)
-        except (AttributeError, FileNotFoundError, ValueError, TypeError) as error:
+            rest = flags.FLAGS(argv)
+            if "config" in flags.FLAGS and flags.FLAGS.config is not None:
+                _ = flags.FLAGS.config.name
+            return rest
+        except (flags.Error, AttributeError, OSError, ValueError, TypeError) as error:
             if "--debug" in argv:
                 raise
-            text = str(error).strip("'\"").replace("\\'", "'").replace("\\n", " ")
+            text = str(error).strip()
+            if "Traceback" in text:
+                text = text.splitlines()[-1].partition(": ")[2]
+            if isinstance(error, AttributeError):  # its text is a repr
+                text = text.strip("'\"").replace("\\'", "'").replace("\\n", " ")
             print(f"error: in the flags: {text}", file=sys.stderr)
             sys.exit(1)
 

@@ -3,6 +3,13 @@
 import os
 import pathlib
 
+# Tests run small programs once: compiling them well would take longer than running them badly.
+# In the environment, so that the commands that tests start inherit it.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
 import jax
 
 # Before any array exists. Tests that want one device take it from jax.devices()[:1].

@@ -103,5 +103,8 @@ def test_one_step(name, variant):
     assert float(metrics.loss.num_positives) >= 1
     after = jax.device_get(state.params)
     changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, after)
-    assert jax.tree.all(changed["head1"])
+    # The object is matched on some map; the head there learns all that it has.
+    heads = [name for name in changed if name.startswith("head")]
+    assert any(jax.tree.all(changed[name]) for name in heads)
+    assert any(jax.tree.leaves(changed["backbone"]))
     assert int(state.step) == 1

@@ -59,7 +59,14 @@ def anchor_spec(
 def boxes_per_cell(anchors: config.Anchors, num_maps: int) -> tuple[int, ...]:
     """Returns the number of anchors in a cell of each source, which the heads are made for."""
     if anchors.preset:
-        return preset(anchors.preset).per_cell
+        spec = preset(anchors.preset)
+        if len(spec.maps) != num_maps:
+            raise ValueError(
+                f"config.anchors.preset: {anchors.preset!r} is for an input of {spec.image_size} "
+                f"and {len(spec.maps)} maps, but this network has {num_maps} sources and extras; "
+                "set config.anchors.preset to '' and give sizes or scales"
+            )
+        return spec.per_cell
     # The numbers do not depend on the sizes of the maps.
     return anchor_spec(anchors, (1000, 1000), [(1, 1)] * num_maps).per_cell
 

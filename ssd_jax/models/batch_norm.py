@@ -67,9 +67,10 @@ def normalize(
     """
     wide = x.astype(jnp.float32)
     mean = jnp.mean(wide, axis=(0, 1, 2))
-    var = jnp.maximum(0.0, jnp.mean(wide * wide, axis=(0, 1, 2)) - mean * mean)
-    factor = scale * jax.lax.rsqrt(var + epsilon)
-    return wide * factor + (bias - mean * factor), mean, var
+    # Centred first, here and in the gradient: the difference of two large sums has few digits.
+    centred = wide - mean
+    var = jnp.mean(centred * centred, axis=(0, 1, 2))
+    return centred * (scale * jax.lax.rsqrt(var + epsilon)) + bias, mean, var
 
 
 def _forward(
@@ -83,16 +84,14 @@ def _backward(epsilon: float, saved: tuple, cotangents: tuple) -> tuple:
     x, mean, var, scale = saved
     # The barrier keeps what leads to the cotangent out of the loop of the sums.
     cotangent = jax.lax.optimization_barrier(cotangents[0])
-    wide = x.astype(jnp.float32)
+    centred = x.astype(jnp.float32) - mean
     count = x.size // x.shape[-1]
     inverse = jax.lax.rsqrt(var + epsilon)
     of_bias = jnp.sum(cotangent, axis=(0, 1, 2))
-    of_scale = (jnp.sum(cotangent * wide, axis=(0, 1, 2)) - mean * of_bias) * inverse
+    of_scale = jnp.sum(cotangent * centred, axis=(0, 1, 2)) * inverse
     # d/dx = scale * inverse * (dy - mean(dy) - normalised x * mean(dy * normalised x))
-    factor = scale * inverse
-    slope = factor * inverse * of_scale / count
-    offset = slope * mean - factor * of_bias / count
-    return (factor * cotangent - slope * wide + offset).astype(x.dtype), of_scale, of_bias
+    projected = cotangent - of_bias / count - centred * (inverse * of_scale / count)
+    return (scale * inverse * projected).astype(x.dtype), of_scale, of_bias
 
 
 normalize.defvjp(_forward, _backward)

@@ -107,7 +107,8 @@ def test_predict_does_what_it_can(run, tmp_path):
     assert "Traceback" not in result.stderr
     out = {p.name for p in (tmp_path / "out").iterdir()}
     assert out == {"colour.png", "grey.png", "detections.json"}
-    assert Image.open(tmp_path / "out" / "grey.png").size == (200, 30)
+    with Image.open(tmp_path / "out" / "grey.png") as drawn:
+        assert drawn.size == (200, 30)
     for row in json.loads((tmp_path / "out" / "detections.json").read_text()):
         x, y, w, h = row["bbox"]
         width, height = (50, 90) if row["image_id"] == "colour" else (200, 30)

@@ -65,7 +65,8 @@ def test_the_step_learns(experiment):
     # Without augmentation: 20 scenes, which even 8 channels can learn by heart.
     off = dict.fromkeys(("photometric", "crop", "expand", "flip"), False)
     augment = dataclasses.replace(experiment.augment, **off)
-    experiment = dataclasses.replace(experiment, augment=augment)
+    optimizer = dataclasses.replace(experiment.optimizer, name="adam", learning_rate=1e-2)
+    experiment = dataclasses.replace(experiment, augment=augment, optimizer=optimizer)
     _, figures = run(experiment, jax.devices()[:1], 40)
     totals = [float(f.loss.total) for f in figures]
     assert np.mean(totals[-3:]) < 0.8 * np.mean(totals[:3])
