@@ -47,6 +47,9 @@ def experiment(tiny):
 def test_one_device_and_eight_give_the_same_training(experiment):
     assert len(jax.devices()) == 8
     assert experiment.model.batch_norm
+    # Every negative: at the cut of the mining nearly equal losses change places by rounding.
+    loss = dataclasses.replace(experiment.loss, negative_ratio=1000.0)
+    experiment = dataclasses.replace(experiment, loss=loss)
     one, losses_one = run(experiment, jax.devices()[:1], 3)
     eight, losses_eight = run(experiment, jax.devices(), 3)
     for a, b in zip(losses_one, losses_eight, strict=True):
