@@ -3,7 +3,10 @@
     python -m launch.train --config configs/mobilenet_ssd.py:300,voc --workdir runs/mobilenet_ssd
 
 Variants, joined by commas:
-  300, lite or small    MobileNetV1 at full width; SSDLite on MobileNetV2; or half width at 128
+  300, lite             MobileNetV1 as released; SSDLite on MobileNetV2
+  laptop                MobileNetV1 at full width and 192 pixels, for ImageNet's weights:
+                        --config.init_from=mobilenet_v1_1.0_224.npz (TF-slim's names)
+  small                 half width at 128 pixels
   voc, animals          the data set; see configs/ssd.py for how to prepare `animals`
 
 or the practice for teaching: scenes of CIFAR-10 pictures, 64 x 64 on a canvas of 224 x 224:
@@ -19,7 +22,7 @@ from configs import ssd
 from ssd_jax.config import defaults
 from ssd_jax.models.ssd import MOBILENET_EXTRAS
 
-NETWORKS = ("300", "lite", "small")
+NETWORKS = ("300", "lite", "laptop", "small")
 DATA = ("voc", "animals")
 
 
@@ -35,9 +38,16 @@ def get_config(variant: str = "300,voc") -> ConfigDict:
     network, data = parts
     config = defaults()
     config.name = f"mobilenet_ssd_{network}_{data}"
-    {"300": released_network, "lite": lite_network, "small": small_network}[network](config)
+    networks = {
+        "300": released_network,
+        "lite": lite_network,
+        "laptop": laptop_network,
+        "small": small_network,
+    }
+    networks[network](config)
     {"voc": ssd.voc, "animals": ssd.animals}[data](config)
-    (small_recipe if network == "small" else released_recipe)(config)
+    recipes = {"laptop": laptop_recipe, "small": small_recipe}
+    recipes.get(network, released_recipe)(config)
     return config
 
 
@@ -68,6 +78,20 @@ def lite_network(config: ConfigDict) -> None:
     config.model.head_kernels = (3,)
 
 
+def laptop_network(config: ConfigDict) -> None:
+    """What ImageNet's weights were trained with, at a size that two cores can fine-tune."""
+    released_network(config)
+    config.model.image_size = (192, 192)
+    config.model.padding = "same"
+    config.model.batch_norm_epsilon = 1e-3
+    config.model.extras = MOBILENET_EXTRAS[:3]  # maps 12, 6, 3, 2, 1
+    config.anchors.min_sizes = ()
+    config.anchors.max_sizes = ()
+    config.anchors.s_min = 0.2
+    config.anchors.s_max = 0.9
+    config.anchors.ratios = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
+
+
 def small_network(config: ConfigDict) -> None:
     """Half the channels at 128 pixels, with a source of stride 8 for small objects."""
     config.model.backbone = "mobilenet_v1"
@@ -92,6 +116,17 @@ def released_recipe(config: ConfigDict) -> None:
     config.optimizer.bias_multiplier = 1.0
     config.train.batch_size = 24
     config.train.steps = 120_000
+
+
+def laptop_recipe(config: ConfigDict) -> None:
+    """Fine-tuning: Adam and a cosine, and no expansion, which shrinks what 192 pixels show."""
+    small_recipe(config)
+    config.augment.expand = False
+    config.optimizer.learning_rate = 1e-3
+    config.train.batch_size = 16
+    config.train.steps = 2_400
+    config.train.eval_every = 1_200
+    config.train.checkpoint_every = 200
 
 
 def small_recipe(config: ConfigDict) -> None:
