@@ -4,29 +4,28 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
-from flax import linen as nn
 
 from ssd_jax import config
 from ssd_jax.models import mobilenet, vgg
-from ssd_jax.models.layers import Style
+from ssd_jax.models.layers import Backbone, Style
 
 
 @dataclasses.dataclass(frozen=True)
-class _Backbone:
+class _Entry:
     features: tuple[str, ...]  # the maps that can be sources
-    build: Callable[[config.Model, Style], nn.Module]
+    build: Callable[[config.Model, Style], Backbone]
     relu6: bool = False
 
 
-_BACKBONES: Mapping[str, _Backbone] = {
-    "vgg16": _Backbone(vgg.FEATURES, lambda spec, style: vgg.VGG16(spec.width, spec.atrous, style)),
-    "mobilenet_v1": _Backbone(
+_BACKBONES: Mapping[str, _Entry] = {
+    "vgg16": _Entry(vgg.FEATURES, lambda spec, style: vgg.VGG16(spec.width, spec.atrous, style)),
+    "mobilenet_v1": _Entry(
         mobilenet.V1_FEATURES,
         lambda spec, style: mobilenet.MobileNetV1(
             spec.width, spec.depth or mobilenet.V1_FEATURES[-1], style
         ),
     ),
-    "mobilenet_v2": _Backbone(
+    "mobilenet_v2": _Entry(
         mobilenet.V2_FEATURES,
         lambda spec, style: mobilenet.MobileNetV2(spec.width, style),
         relu6=True,
@@ -34,7 +33,7 @@ _BACKBONES: Mapping[str, _Backbone] = {
 }
 
 
-def build(spec: config.Model) -> nn.Module:
+def build(spec: config.Model) -> Backbone:
     """Returns the backbone of a config.
 
     Raises:
@@ -88,7 +87,7 @@ def style(spec: config.Model) -> Style:
     )
 
 
-def _find(name: str) -> _Backbone:
+def _find(name: str) -> _Entry:
     if name not in _BACKBONES:
         raise ValueError(f"config.model.backbone: expected one of {[*_BACKBONES]}, got {name!r}")
     return _BACKBONES[name]

@@ -2,8 +2,8 @@
 
 XLA's own is right for accelerators. On a CPU it is ten to forty times slower than a sum of
 shifted products, which XLA fuses into one loop; the gradient of the kernel, a sum over all
-pixels, is fast there only as an explicit loop over rows (CHANGELOG has the figures). Both give
-the same values and gradients, up to the order of the sums.
+pixels, is fast there only as an explicit loop over rows. Both give the same
+values and gradients, up to the order of the sums.
 """
 
 import functools

@@ -34,6 +34,10 @@ class Style:
     dtype: Any = jnp.float32
 
 
+# What detectors hold of a backbone; the name keeps Flax inside models/.
+Backbone = nn.Module
+
+
 def scale_channels(channels: int, width: float) -> int:
     """Returns a channel count multiplied by `width`, as a multiple of 8 and at least 8.
 
