@@ -146,9 +146,7 @@ def practice() -> ConfigDict:
     config.anchors.min_sizes = (48.0, 96.0)
     config.anchors.max_sizes = (85.0, 160.0)  # with a second square of 64 on the first map
     config.anchors.ratios = ((2.0,), (2.0,))
-    config.augment.photometric = False
-    config.augment.expand = False
-    config.augment.crop = False
+    mirror_only(config)
     config.data.train = "practice:train"
     config.data.eval = "practice:val"
     config.data.canvas = (224, 224)
@@ -159,3 +157,10 @@ def practice() -> ConfigDict:
     config.train.eval_every = 0
     config.train.checkpoint_every = 500
     return config
+
+
+def mirror_only(config: ConfigDict) -> None:
+    """For generated scenes: no two are the same, and the network learns faster without more."""
+    config.augment.photometric = False
+    config.augment.expand = False
+    config.augment.crop = False

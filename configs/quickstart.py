@@ -23,10 +23,7 @@ def get_config() -> ConfigDict:
     config.anchors.ratios = ((), (), (), ())
     config.optimizer.learning_rate = 1e-2
     config.train.batch_size = 16
-    # No two scenes are the same: mirroring is enough, and the network learns faster without more.
-    config.augment.photometric = False
-    config.augment.expand = False
-    config.augment.crop = False
+    mobilenet_ssd.mirror_only(config)
     config.data.train = "shapes:train"
     config.data.eval = "shapes:val"
     config.data.canvas = (256, 256)
