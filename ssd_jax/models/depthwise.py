@@ -126,11 +126,11 @@ def _shifted_gradients(
 
     # Of the map: the cotangent, spread by the stride, convolved with the kernel turned round.
     spread = [(0, 0, 0)]
-    for taps, size, steps, (before, _) in zip(
+    for extent, size, steps, (before, _) in zip(
         (rows, columns), x.shape[1:3], (height, width), padding, strict=True
     ):
-        low = taps - 1 - before
-        high = size + taps - 1 - low - ((steps - 1) * stride + 1)
+        low = extent - 1 - before
+        high = size + extent - 1 - low - ((steps - 1) * stride + 1)
         spread.append((low, high, stride - 1))
     spread.append((0, 0, 0))
     zero = jnp.zeros((), cotangent.dtype)
@@ -141,18 +141,20 @@ def _shifted_gradients(
         padding=((0, 0), (0, 0)),
     )
 
-    # Of the kernel: row by row, each image for itself so that a split batch stays split.
+    # Of the kernel: row by row, a sum for every tap and column; the columns are summed last, and
+    # each image stays by itself so that a split batch stays split.
     padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    taps = tuple(itertools.product(range(rows), range(columns)))
 
-    def add_row(row: Array, total: Array) -> Array:
+    def add_row(row: Array, totals: list[Array]) -> list[Array]:
         outer = jax.lax.dynamic_slice_in_dim(padded, row * stride, rows, axis=1)
         inner = jax.lax.dynamic_index_in_dim(cotangent, row, axis=1, keepdims=False)
-        products = [
-            jnp.sum(outer[:, i, j : j + (width - 1) * stride + 1 : stride] * inner, axis=1)
-            for i, j in itertools.product(range(rows), range(columns))
+        return [
+            total + outer[:, i, j : j + (width - 1) * stride + 1 : stride] * inner
+            for total, (i, j) in zip(totals, taps, strict=True)
         ]
-        return total + jnp.stack(products, axis=1).astype(total.dtype)
 
-    zeros = jnp.zeros((batch, rows * columns, channels), jnp.float32)
-    of_kernel = jax.lax.fori_loop(0, height, add_row, zeros).sum(axis=0)
+    zeros = [jnp.zeros((batch, width, channels), jnp.float32) for _ in taps]
+    totals = jax.lax.fori_loop(0, height, add_row, zeros)
+    of_kernel = jnp.stack([total.sum(axis=(0, 1)) for total in totals])
     return of_map, of_kernel.reshape(kernel.shape).astype(kernel.dtype)

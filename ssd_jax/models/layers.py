@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float
 
 from ssd_jax.models.batch_norm import BatchNorm
 from ssd_jax.models.depthwise import DepthwiseConv, FeatureMap, Padding
@@ -75,7 +76,7 @@ class Conv(nn.Module):
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         if self.kernel == self.stride == 1 and not any(map(any, self.padding)):
             # A matrix product: its kernel's gradient is 4 times as fast on a CPU.
-            x = x @ kernel[0, 0]
+            x = matmul(x, kernel[0, 0])
         else:
             x = jax.lax.conv_general_dilated(
                 x,
@@ -89,6 +90,28 @@ class Conv(nn.Module):
             return x
         bias = self.param("bias", nn.initializers.zeros_init(), (self.channels,), jnp.float32)
         return x + bias.astype(self.dtype)
+
+
+@jax.custom_vjp
+def matmul(x: FeatureMap, kernel: Float[Array, "inputs outputs"]) -> FeatureMap:
+    """Returns `x @ kernel`, with a gradient that is fast on a CPU, too."""
+    return x @ kernel
+
+
+def _matmul_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return matmul(x, kernel), (x, kernel)
+
+
+def _matmul_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    # Without the barrier XLA computes what leads to these a second time, transposed.
+    cotangent = jax.lax.optimization_barrier(cotangent)
+    pixels = tuple(range(x.ndim - 1))
+    of_kernel = jax.lax.dot_general(x, cotangent, ((pixels, pixels), ((), ())))
+    return cotangent @ kernel.T, of_kernel
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 class ConvLayer(nn.Module):
