@@ -19,8 +19,8 @@ or the practice for teaching: scenes of CIFAR-10 pictures, 64 x 64 on a canvas o
 from ml_collections import ConfigDict
 
 from configs import ssd
-from ssd_jax.config import defaults
-from ssd_jax.models.ssd import MOBILENET_EXTRAS
+from ssd_jax.config import defaults, parse_variant
+from ssd_jax.models.source_maps import MOBILENET_EXTRAS
 
 NETWORKS = ("300", "lite", "laptop", "small")
 DATA = ("voc", "animals")
@@ -29,13 +29,7 @@ DATA = ("voc", "animals")
 def get_config(variant: str = "300,voc") -> ConfigDict:
     if variant == "practice":
         return practice()
-    parts = variant.split(",")
-    if len(parts) != 2 or parts[0] not in NETWORKS or parts[1] not in DATA:
-        raise ValueError(
-            f"configs/mobilenet_ssd.py: expected practice, or one of {NETWORKS}, a comma, and "
-            f"one of {DATA}; got {variant!r}"
-        )
-    network, data = parts
+    network, data = parse_variant(variant, "configs/mobilenet_ssd.py", NETWORKS, DATA)
     config = defaults()
     config.name = f"mobilenet_ssd_{network}_{data}"
     networks = {
@@ -74,6 +68,7 @@ def lite_network(config: ConfigDict) -> None:
     released_network(config)
     config.model.backbone = "mobilenet_v2"
     config.model.sources = ("block14_expand", "conv18")
+    config.model.extras_form = "separable"
     config.model.separable = True
     config.model.head_kernels = (3,)
 

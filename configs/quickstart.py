@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     config.data.eval = "shapes:val"
     config.data.canvas = (256, 256)
     config.data.max_objects = 8
-    config.train.steps = 3_600
-    config.train.eval_every = 1_800
+    config.train.steps = 5_000
+    config.train.eval_every = 2_500
     config.train.checkpoint_every = 400
     return config

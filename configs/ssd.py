@@ -12,21 +12,15 @@ Variants, joined by commas:
 
 from ml_collections import ConfigDict
 
-from ssd_jax.config import defaults
-from ssd_jax.models.ssd import SSD300_EXTRAS, SSD512_EXTRAS
+from ssd_jax.config import defaults, parse_variant
+from ssd_jax.models.source_maps import SSD300_EXTRAS, SSD512_EXTRAS
 
 NETWORKS = ("300", "512", "small")
 DATA = ("voc", "coco", "bccd", "animals")
 
 
 def get_config(variant: str = "300,voc") -> ConfigDict:
-    parts = variant.split(",")
-    if len(parts) != 2 or parts[0] not in NETWORKS or parts[1] not in DATA:
-        raise ValueError(
-            f"configs/ssd.py: expected one of {NETWORKS}, a comma, and one of {DATA}; "
-            f"got {variant!r}"
-        )
-    network, data = parts
+    network, data = parse_variant(variant, "configs/ssd.py", NETWORKS, DATA)
     config = defaults()
     config.name = f"ssd_{network}_{data}"
     if network == "small":

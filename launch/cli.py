@@ -10,7 +10,6 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from launch.memory import keep_freed_memory
 from ssd_jax import config
 from ssd_jax.train.report import NonFiniteLossError
 
@@ -91,7 +90,6 @@ def run(main: Callable[[], int | None]) -> None:
             format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, force=True
         )
         logging.getLogger("ssd_jax").setLevel(logging.INFO)
-        keep_freed_memory()
         if COMPILATION_CACHE.value:
             cache = os.path.expanduser(COMPILATION_CACHE.value)
             jax.config.update("jax_compilation_cache_dir", cache)

@@ -32,13 +32,22 @@ class Model:
     batch_norm_epsilon: float = 1e-5
     padding: str = "symmetric"  # or "same", as TensorFlow pads
     depth: str = ""  # mobilenet_v1: the last layer of the backbone; "": conv13
-    atrous: bool = True  # fc6 dilated after a stride-1 pool5; False: the paper's ablation
+    pool5_stride: int = 1  # vgg16; 2 for RefineDet and SSD's ablation "no atrous"
+    fc6_dilation: int = 6  # vgg16; 3 for RefineDet, 1 for "no atrous"
+    resnet_form: str = "original"  # or "torchvision": where blocks stride, how they pool
+    dilated_conv5: bool = False  # resnets: conv5 at conv4's resolution (DSSD)
     sources: tuple[str, ...] = ("conv4_3", "fc7")  # of the backbone, finest first
     # After the backbone: (1x1 channels, 3x3 channels, kernel, stride, padding) of each pair.
     extras: tuple[tuple[int, int, int, int, int], ...] = ()
     head_kernels: tuple[int, ...] = (3,)  # of every head, or one for each
-    separable: bool = False  # SSDLite: extras and heads of depthwise and 1x1 convolutions
+    extras_form: str = "plain"  # "separable" (SSDLite) or "bottleneck" (on ResNet)
+    separable: bool = False  # SSDLite: heads of depthwise and 1x1 convolutions
     l2_norm: dict[str, float] = dataclasses.field(default_factory=lambda: {"conv4_3": 20.0})
+    # RefineDet's three parts, which its ablation switches off, and its ResNet-101 form.
+    negative_filtering: bool = True
+    cascade: bool = True  # two-step regression
+    transfer_connections: bool = True
+    head_blocks: bool = False  # a residual block before every head
     dtype: str = "float32"  # of the convolutions; parameters and losses stay float32
 
 
@@ -77,6 +86,10 @@ class Loss:
     confidence: str = "softmax"  # or "focal"
     alpha: float = 1.0  # weight of the localisation part
     variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    # RefineDet: anchors that the refinement gives this probability of background are no negatives
+    # of the detection, nor, where the second is set, positives.
+    filter_threshold: float = 0.99
+    filter_positives: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +100,12 @@ class Decoder:
     iou_threshold: float = 0.45
     pre_nms_top_k: int = 400  # per class
     max_detections: int = 200  # over all classes
+    objectness_threshold: float = 0.01  # RefineDet: anchors below it detect nothing
+    soft_nms: bool = False  # lower the scores of overlapped boxes (linear) and keep them
+    # Testing at several sizes: factors of model.image_size; their detections are joined.
+    test_scales: tuple[float, ...] = (1.0,)
+    test_flip: bool = False  # and on the mirrored picture
+    box_voting: bool = False  # average each detection with those it suppressed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +205,26 @@ FIXED_IN_A_RUN = ("model", "input", "anchors", "class_names")
 def defaults() -> ml_collections.ConfigDict:
     """Returns the schema's defaults as a ConfigDict for a config file to change."""
     return _to_config_dict(Experiment())
+
+
+def parse_variant(text: str, file: str, *choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the parts of a config file's argument, such as "300,voc".
+
+    Args:
+      text: the parts, joined by commas.
+      file: the config's, for the error.
+      choices: what each part may be.
+
+    Raises:
+      ValueError: for anything else, naming the choices.
+    """
+    parts = tuple(text.split(","))
+    if len(parts) != len(choices) or any(
+        part not in names for part, names in zip(parts, choices, strict=True)
+    ):
+        expected = ", a comma, ".join(f"one of {names}" for names in choices)
+        raise ValueError(f"{file}: expected {expected}; got {text!r}")
+    return parts
 
 
 def resolve(config: ml_collections.ConfigDict | dict[str, Any]) -> Experiment:

@@ -45,6 +45,21 @@ class LossTerms(NamedTuple):
     num_positives: Float[Array, ""]
 
 
+class RefinedLossTerms(NamedTuple):
+    """The parts of RefineDet's loss over a batch: of the refinement (ARM) and of the detection.
+
+    A part that the network does not predict is None.
+    """
+
+    total: Float[Array, ""]
+    arm_localization: Float[Array, ""] | None
+    arm_confidence: Float[Array, ""] | None
+    arm_num_positives: Float[Array, ""] | None
+    localization: Float[Array, ""]
+    confidence: Float[Array, ""]
+    num_positives: Float[Array, ""]
+
+
 class Kept(NamedTuple):
     """What a suppression kept, by falling score, padded to a fixed length."""
 
@@ -84,4 +99,13 @@ class Predictions(NamedTuple):
     """What a single-shot network says about every anchor of a batch of images."""
 
     offsets: Float[Array, "B A 4"]
+    logits: Float[Array, "B A C"]
+
+
+class RefinedPredictions(NamedTuple):
+    """What RefineDet says about every anchor: of the anchor itself, and of it once refined."""
+
+    arm_offsets: Float[Array, "B A 4"] | None  # from the anchors; None without the cascade
+    arm_logits: Float[Array, "B A 2"] | None  # nothing, object; None without negative filtering
+    offsets: Float[Array, "B A 4"]  # from the refined anchors
     logits: Float[Array, "B A C"]

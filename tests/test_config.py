@@ -34,7 +34,7 @@ def test_overrides_become_frozen_values():
         ({"train": {"batch_size": "3"}}, r"config\.train\.batch_size: expected int, got '3'"),
         ({"train": {"batch_size": True}}, r"batch_size: expected int, got True"),
         ({"train": {"batch_size": 2.5}}, r"batch_size: expected int, got 2\.5"),
-        ({"model": {"atrous": 1}}, r"config\.model\.atrous: expected bool, got 1"),
+        ({"model": {"cascade": 1}}, r"config\.model\.cascade: expected bool, got 1"),
         ({"model": {"image_size": [300]}}, r"image_size: expected tuple\[int, int\], got \[300\]"),
         ({"model": {"extras": [[1, 2, 3, 4, "5"]]}}, r"extras\[0\]\[4\]: expected int, got '5'"),
         ({"model": {"l2_norm": {"conv4_3": "x"}}}, r"l2_norm\.conv4_3: expected float"),

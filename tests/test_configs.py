@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import configs
-from configs import mobilenet_ssd, ssd
+from configs import mobilenet_ssd, refinedet, ssd
 from ssd_jax import config, detectors, sharding
 from ssd_jax.train import optimizer as optimizers
 from ssd_jax.train.loop import initial_state
@@ -21,6 +21,9 @@ VARIANTS = {
     "mobilenet_ssd": [
         "practice",
         *map(",".join, itertools.product(mobilenet_ssd.NETWORKS, mobilenet_ssd.DATA)),
+    ],
+    "refinedet": [
+        *map(",".join, itertools.product(refinedet.NETWORKS, refinedet.BACKBONES, ssd.DATA))
     ],
     "quickstart": [None],
 }
@@ -34,6 +37,9 @@ STEPS = [
     ("mobilenet_ssd", "300,voc"),
     ("mobilenet_ssd", "lite,voc"),
     ("mobilenet_ssd", "practice"),
+    ("refinedet", "320,vgg16,voc"),
+    ("refinedet", "320,resnet101,voc"),
+    ("refinedet", "small,vgg16,bccd"),
     ("quickstart", None),
 ]
 

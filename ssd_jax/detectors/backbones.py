@@ -1,24 +1,34 @@
 """The backbones that a config can name, and the style of all convolutions that it describes."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 
 from ssd_jax import config
-from ssd_jax.models import mobilenet, vgg
-from ssd_jax.models.layers import Backbone, Style
+from ssd_jax.models import mobilenet, resnet, vgg
+from ssd_jax.models.layers import Network, Style
 
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:
     features: tuple[str, ...]  # the maps that can be sources
-    build: Callable[[config.Model, Style], Backbone]
+    build: Callable[[config.Model, Style], Network]
     relu6: bool = False
 
 
+def _resnet(depth: int, spec: config.Model, style: Style) -> Network:
+    return resnet.ResNet(depth, spec.width, spec.resnet_form, spec.dilated_conv5, style)
+
+
 _BACKBONES: Mapping[str, _Entry] = {
-    "vgg16": _Entry(vgg.FEATURES, lambda spec, style: vgg.VGG16(spec.width, spec.atrous, style)),
+    "vgg16": _Entry(
+        vgg.FEATURES,
+        lambda spec, style: vgg.VGG16(spec.width, spec.pool5_stride, spec.fc6_dilation, style),
+    ),
+    "resnet50": _Entry(resnet.block_names(50), functools.partial(_resnet, 50)),
+    "resnet101": _Entry(resnet.block_names(101), functools.partial(_resnet, 101)),
     "mobilenet_v1": _Entry(
         mobilenet.V1_FEATURES,
         lambda spec, style: mobilenet.MobileNetV1(
@@ -33,7 +43,7 @@ _BACKBONES: Mapping[str, _Entry] = {
 }
 
 
-def build(spec: config.Model) -> Backbone:
+def build(spec: config.Model) -> Network:
     """Returns the backbone of a config.
 
     Raises:
@@ -45,6 +55,15 @@ def build(spec: config.Model) -> Backbone:
         raise ValueError(
             f"config.model.sources and l2_norm: expected names among {backbone.features}, "
             f"got {spec.sources} and {spec.l2_norm}"
+        )
+    if spec.pool5_stride not in (1, 2) or spec.fc6_dilation < 1:
+        raise ValueError(
+            "config.model.pool5_stride and fc6_dilation: expected 1 or 2, and at least 1, got "
+            f"{spec.pool5_stride} and {spec.fc6_dilation}"
+        )
+    if spec.resnet_form not in resnet.FORMS:
+        raise ValueError(
+            f"config.model.resnet_form: expected one of {resnet.FORMS}, got {spec.resnet_form!r}"
         )
     if spec.depth and (spec.backbone != "mobilenet_v1" or spec.depth not in backbone.features):
         raise ValueError(

@@ -1,7 +1,7 @@
 """From a resolved config to a detector."""
 
 from ssd_jax import config
-from ssd_jax.detectors import ssd
+from ssd_jax.detectors import refinedet, several_views, ssd
 from ssd_jax.detectors.protocol import Detector
 
 
@@ -11,7 +11,7 @@ def build(experiment: config.Experiment) -> Detector:
     Raises:
       ValueError: where fields contradict each other, naming them.
     """
-    builders = {"ssd": ssd.build}
+    builders = {"ssd": ssd.build, "refinedet": refinedet.build}
     if experiment.model.name not in builders:
         raise ValueError(
             f"config.model.name: expected one of {sorted(builders)}, got {experiment.model.name!r}"
@@ -22,4 +22,7 @@ def build(experiment: config.Experiment) -> Detector:
             f"{experiment.model.num_classes}; set it, or take it from a data set with "
             "config.with_classes"
         )
-    return builders[experiment.model.name](experiment)
+    build_one = builders[experiment.model.name]
+    if several_views.wanted(experiment.decoder):
+        return several_views.build(experiment, build_one)
+    return build_one(experiment)

@@ -23,6 +23,7 @@ class Style:
         variance's floor.
       same_padding: pad as TensorFlow's "SAME" does; otherwise symmetrically, as Caffe and PyTorch.
       relu6: cut the activations off at 6.
+      initial_deviation: of Gaussian weights; None: Xavier's.
       dtype: of the arithmetic; the parameters are float32.
     """
 
@@ -32,11 +33,12 @@ class Style:
     epsilon: float = 1e-5
     same_padding: bool = False
     relu6: bool = False
+    initial_deviation: float | None = None
     dtype: Any = jnp.float32
 
 
-# What detectors hold of a backbone; the name keeps Flax inside models/.
-Backbone = nn.Module
+# What detectors hold of a network; the name keeps Flax inside models/.
+Network = nn.Module
 
 
 def scale_channels(channels: int, width: float) -> int:
@@ -50,13 +52,14 @@ def scale_channels(channels: int, width: float) -> int:
 
 
 class Conv(nn.Module):
-    """A plain convolution with Xavier weights and zero bias.
+    """A plain convolution with Xavier or Gaussian weights and zero bias.
 
     Attributes:
       channels: of the output.
       kernel, stride, dilation: in pixels, the same for rows and columns.
       padding: (before, after) of rows and of columns, pixels.
       use_bias: add one.
+      initial_deviation: of Gaussian weights; None: Xavier's.
       dtype: of the arithmetic; the parameters are float32.
     """
 
@@ -66,13 +69,17 @@ class Conv(nn.Module):
     stride: int = 1
     dilation: int = 1
     use_bias: bool = True
+    initial_deviation: float | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
         """Returns the convolved map; parameters `kernel` [rows, columns, in, out] and `bias`."""
         shape = (self.kernel, self.kernel, x.shape[-1], self.channels)
-        kernel = self.param("kernel", nn.initializers.xavier_uniform(), shape, jnp.float32)
+        init = nn.initializers.xavier_uniform()
+        if self.initial_deviation is not None:
+            init = nn.initializers.normal(self.initial_deviation)
+        kernel = self.param("kernel", init, shape, jnp.float32)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         if self.kernel == self.stride == 1 and not any(map(any, self.padding)):
             # A matrix product: its kernel's gradient is 4 times as fast on a CPU.
@@ -151,6 +158,7 @@ class ConvLayer(nn.Module):
                 self.stride,
                 self.dilation,
                 use_bias=not style.batch_norm,
+                initial_deviation=style.initial_deviation,
                 dtype=style.dtype,
                 name="conv",
             )(x)
@@ -194,13 +202,54 @@ class L2Norm(nn.Module):
         return (wide * norm * scale).astype(x.dtype)
 
 
-def max_pool(x: FeatureMap, *, window: int, stride: int, padding: int = 0) -> FeatureMap:
-    """Max pooling with Caffe's ceiling: the last window may hang over the edge (75 -> 38)."""
+def max_pool(
+    x: FeatureMap, *, window: int, stride: int, padding: int = 0, ceil: bool = True
+) -> FeatureMap:
+    """Max pooling; with Caffe's ceiling the last window may hang over the edge (75 -> 38)."""
     pads = []
     for size in x.shape[1:3]:
-        windows = -(-(size + 2 * padding - window) // stride) + 1
+        extent = size + 2 * padding - window
+        windows = (-(-extent // stride) if ceil else extent // stride) + 1
         # Caffe drops a last window that would begin beyond the picture and its left padding.
         if (windows - 1) * stride >= size + padding:
             windows -= 1
         pads.append((padding, max(0, (windows - 1) * stride + window - size - padding)))
     return nn.max_pool(x, (window, window), (stride, stride), pads)
+
+
+class Deconv(nn.Module):
+    """A transposed convolution without padding: n pixels become (n - 1) * stride + kernel.
+
+    Attributes:
+      channels: of the output.
+      kernel, stride: pixels.
+      use_bias: add one.
+      dtype: of the arithmetic; the parameters are float32.
+    """
+
+    channels: int
+    kernel: int = 2
+    stride: int = 2
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """Returns the larger map; the parameter `kernel` is [rows, columns, in, out].
+
+        Tap (0, 0) lands on the upper left of a pixel's square, as in Caffe and PyTorch.
+        """
+        shape = (self.kernel, self.kernel, x.shape[-1], self.channels)
+        kernel = self.param("kernel", nn.initializers.xavier_uniform(), shape, jnp.float32)
+        # conv_transpose correlates: turned round, so that taps land where they stand.
+        x = jax.lax.conv_transpose(
+            x.astype(self.dtype),
+            kernel[::-1, ::-1].astype(self.dtype),
+            (self.stride, self.stride),
+            "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        if not self.use_bias:
+            return x
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.channels,), jnp.float32)
+        return x + bias.astype(self.dtype)

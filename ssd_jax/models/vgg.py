@@ -15,17 +15,19 @@ FEATURES = ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3", "fc7")
 
 
 class VGG16(nn.Module):
-    """The backbone of SSD300 and SSD512.
+    """The backbone of SSD300, SSD512 and RefineDet.
 
     Attributes:
       width: multiplies every channel count.
-      atrous: pool5 3x3 stride 1 and fc6 with dilation 6; otherwise pool5 2x2 stride 2 and a plain
-        fc6, the "no atrous" row of the ablation.
+      pool5_stride: 1 for SSD, with a window of 3; 2 for RefineDet and the "no atrous" row of SSD's
+        ablation, with a window of 2.
+      fc6_dilation: 6 for SSD, 3 for RefineDet, 1 for "no atrous".
       style: of its convolutions.
     """
 
     width: float = 1.0
-    atrous: bool = True
+    pool5_stride: int = 1
+    fc6_dilation: int = 6
     style: Style = Style()
 
     @nn.compact
@@ -39,13 +41,14 @@ class VGG16(nn.Module):
                 channels_here = scale_channels(channels, self.width)
                 x = ConvLayer(channels_here, style=self.style, name=name)(x, train=train)
             features[name] = x
-            if stage < 5 or not self.atrous:
+            if stage < 5 or self.pool5_stride == 2:
                 x = max_pool(x, window=2, stride=2)
             else:
                 x = max_pool(x, window=3, stride=1, padding=1)
-        dilation = 6 if self.atrous else 1
         channels = scale_channels(FC_CHANNELS, self.width)
-        x = ConvLayer(channels, dilation=dilation, style=self.style, name="fc6")(x, train=train)
+        x = ConvLayer(channels, dilation=self.fc6_dilation, style=self.style, name="fc6")(
+            x, train=train
+        )
         features["fc7"] = ConvLayer(channels, kernel=1, style=self.style, name="fc7")(
             x, train=train
         )

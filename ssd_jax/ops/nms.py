@@ -59,6 +59,8 @@ def multiclass_nms(
     iou_threshold: float,
     pre_nms_top_k: int,
     max_output: int,
+    soft: bool = False,
+    voting_iou: float | None = None,
 ) -> Detections:
     """Suppresses boxes class by class and returns the best of all classes.
 
@@ -74,6 +76,11 @@ def multiclass_nms(
         iou_threshold: the largest overlap of two boxes of a class that are both kept, in [0, 1].
         pre_nms_top_k: K, how many candidates of each class to consider.
         max_output: N, the length of the result.
+        soft: `soften` the scores in place of suppressing; those that fall to the score threshold
+            are left out.
+        voting_iou: in place of each detection's box, the mean of the candidates of its class that
+            overlap it by this much or more, itself included, weighted by their scores (Gidaris &
+            Komodakis, 2015, section 4); None for no voting.
 
     Returns:
         The detections by falling score, [N]; unused slots hold zeros.
@@ -90,19 +97,85 @@ def multiclass_nms(
     _require_settings(
         "nms.multiclass_nms", iou_threshold, pre_nms_top_k=pre_nms_top_k, max_output=max_output
     )
+    if voting_iou is not None and not 0 < voting_iou <= 1:
+        raise ValueError(f"nms.multiclass_nms: expected 0 < voting_iou <= 1, got {voting_iou}")
     boxes_xyxy, by_class = jnp.asarray(boxes_xyxy), jnp.asarray(scores)[:, 1:].T
     candidates = jnp.where(by_class > score_threshold, by_class, -jnp.inf)
     ranked, index = lax.top_k(candidates, min(pre_nms_top_k, A))  # [C - 1, K]
-    kept = jax.vmap(_suppress, in_axes=(0, 0, None))(
-        boxes_xyxy[index], ranked > -jnp.inf, iou_threshold
-    )
-    best_scores, best, used = _best(jnp.where(kept, ranked, -jnp.inf).reshape(-1), max_output)
+    candidates_xyxy = boxes_xyxy[index]  # [C - 1, K, 4]
+    if soft:
+        softened = jax.vmap(lambda b, s: soften(b, s, iou_threshold=iou_threshold))(
+            candidates_xyxy, ranked
+        )
+        kept_scores = jnp.where(softened > score_threshold, softened, -jnp.inf)
+    else:
+        kept = jax.vmap(_suppress, in_axes=(0, 0, None))(
+            candidates_xyxy, ranked > -jnp.inf, iou_threshold
+        )
+        kept_scores = jnp.where(kept, ranked, -jnp.inf)
+    best_scores, best, used = _best(kept_scores.reshape(-1), max_output)
+    found_xyxy = boxes_xyxy[index.reshape(-1)[best]]
+    if voting_iou is not None:
+        its_class = best // ranked.shape[1]
+        found_xyxy = jax.vmap(_vote, in_axes=(0, 0, 0, None))(
+            found_xyxy, candidates_xyxy[its_class], ranked[its_class], voting_iou
+        )
     return Detections(
-        boxes_xyxy=jnp.where(used[:, None], boxes_xyxy[index.reshape(-1)[best]], 0),
+        boxes_xyxy=jnp.where(used[:, None], found_xyxy, 0),
         scores=jnp.where(used, best_scores, 0),
         labels=jnp.where(used, best // ranked.shape[1] + 1, 0),
         valid=used,
     )
+
+
+def soften(
+    boxes_xyxy: Float[AnyArray, "K 4"], scores: Float[AnyArray, " K"], *, iou_threshold: float
+) -> Float[Array, " K"]:
+    """Returns scores lowered by the overlap with boxes of higher score, instead of suppressed.
+
+    Linear soft-NMS (Bodla et al., "Soft-NMS", section 3): the box of highest score is taken, and
+    the score of every other that is left and overlaps it by more than the threshold is multiplied
+    by 1 - IoU; then the next. Of equal scores the lowest index goes first.
+
+    Args:
+        boxes_xyxy: candidates, [K, 4].
+        scores: their scores, [K]; -inf or NaN excludes a candidate.
+        iou_threshold: the largest overlap that costs nothing, in [0, 1].
+    """
+    K = scores.shape[0]
+    if boxes_xyxy.shape != (K, 4) or scores.ndim != 1:
+        raise ValueError(
+            f"nms.soften: expected boxes_xyxy [K, 4] and scores [K], got {boxes_xyxy.shape} and "
+            f"{scores.shape}"
+        )
+    _require_settings("nms.soften", iou_threshold)
+    iou = pairwise_iou(boxes_xyxy, boxes_xyxy)
+    factor = jnp.where(iou > iou_threshold, 1 - iou, 1)
+    scores = jnp.where(scores > -jnp.inf, scores, -jnp.inf)
+
+    def take_best(_, state):
+        scores, left = state
+        best = jnp.argmax(jnp.where(left, scores, -jnp.inf))
+        left = left.at[best].set(False)
+        return jnp.where(left & (scores > -jnp.inf), scores * factor[best], scores), left
+
+    # All that is -inf comes last and lowers nothing: it is excluded by its own -inf.
+    takes_part = scores > -jnp.inf
+    rounds = jnp.sum(takes_part)
+    scores, _ = lax.fori_loop(0, rounds, take_best, (scores, takes_part))
+    return scores
+
+
+def _vote(
+    box_xyxy: Float[Array, "4"],
+    candidates_xyxy: Float[Array, "K 4"],
+    scores: Float[Array, " K"],
+    iou_threshold: float,
+) -> Float[Array, "4"]:
+    iou = pairwise_iou(box_xyxy[None], candidates_xyxy)[0]
+    weights = jnp.where((iou >= iou_threshold) & (scores > -jnp.inf), scores, 0)
+    total = weights.sum()
+    return jnp.where(total > 0, weights @ candidates_xyxy / jnp.maximum(total, 1e-12), box_xyxy)
 
 
 def _suppress(

@@ -77,7 +77,9 @@ class Report:
 
     def _look(self, pending: _Pending) -> None:
         metrics = jax.device_get(pending.metrics)
-        figures = {name: float(x) for name, x in metrics.loss._asdict().items()} | {
+        # A term that the network does not have is None.
+        terms = metrics.loss._asdict().items()
+        figures = {name: float(x) for name, x in terms if x is not None} | {
             "gradient_norm": float(metrics.gradient_norm),
             "learning_rate": float(metrics.learning_rate),
         }

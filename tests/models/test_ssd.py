@@ -4,33 +4,38 @@ import numpy as np
 import pytest
 
 from ssd_jax.models.layers import Style
-from ssd_jax.models.ssd import SSD, SSD300_EXTRAS, SSD512_EXTRAS
+from ssd_jax.models.source_maps import SSD300_EXTRAS, SSD512_EXTRAS, SourceMaps
+from ssd_jax.models.ssd import SSD
 from ssd_jax.models.vgg import VGG16
 
 BOXES_300 = (4, 6, 6, 6, 4, 4)
 BOXES_512 = (4, 6, 6, 6, 6, 4, 4)
 
 
-def make(size, *, num_classes=21, atrous=True, width=1.0, **style):
+def make(size, *, num_classes=21, pool5_stride=1, fc6_dilation=6, width=1.0, **style):
     extras, boxes = (SSD300_EXTRAS, BOXES_300) if size == 300 else (SSD512_EXTRAS, BOXES_512)
     style = Style(**style)
-    return SSD(
-        VGG16(width, atrous, style),
+    maps = SourceMaps(
+        VGG16(width, pool5_stride, fc6_dilation, style),
         sources=("conv4_3", "fc7"),
         extras=extras,
+        l2_norm={"conv4_3": 20.0},
+        width=width,
+        style=style,
+    )
+    return SSD(
+        maps,
         boxes_per_cell=boxes,
         num_classes=num_classes,
-        l2_norm={"conv4_3": 20.0},
         head_kernels=(3,) * len(boxes),
-        width=width,
         style=style,
     )
 
 
-def shapes(model, size, method=None):
+def shapes(model, size):
     images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
-    apply = lambda v, x: model.apply(v, x, train=False, method=method)  # noqa: E731
+    apply = lambda v, x: model.apply(v, x, train=False)  # noqa: E731
     return variables, jax.eval_shape(apply, variables, images)
 
 
@@ -68,7 +73,7 @@ def test_ssd512_parameters():
 )
 def test_map_sizes_and_predictions(size, maps, anchors):
     model = make(size)
-    _, features = shapes(model, size, "feature_maps")
+    _, features = shapes(model.maps, size)
     assert [x.shape for x in features] == [(1, side, side, channels) for side, channels in maps]
     _, predictions = shapes(model, size)
     assert predictions.offsets.shape == (1, anchors, 4)
@@ -76,7 +81,7 @@ def test_map_sizes_and_predictions(size, maps, anchors):
 
 
 def test_without_atrous_fc7_has_half_the_resolution():
-    _, features = shapes(make(300, atrous=False), 300, "feature_maps")
+    _, features = shapes(make(300, pool5_stride=2, fc6_dilation=1).maps, 300)
     assert [x.shape[1] for x in features][:2] == [38, 10]
 
 

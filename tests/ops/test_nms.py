@@ -237,3 +237,65 @@ def test_wrong_class_scores_are_refused(boxes, scores):
             pre_nms_top_k=3,
             max_output=3,
         )
+
+
+def soften_by_loop(boxes, scores, iou_threshold):
+    scores, left = [float(s) for s in scores], set(range(len(scores)))
+    while left:
+        best = max(left, key=lambda i: (scores[i], -i))
+        left.remove(best)
+        for i in left:
+            iou = float(iou_by_loop(boxes[i], boxes[best]))
+            if iou > iou_threshold:
+                scores[i] *= 1 - iou
+    return scores
+
+
+@given(boxes=grid_boxes(K), scores=hnp.arrays(np.int32, K, elements=st.integers(0, 8)))
+def test_soften_is_linear_soft_nms(boxes, scores):
+    scores = (scores / 8).astype(np.float32)
+    actual = jax.jit(nms.soften, static_argnames="iou_threshold")(boxes, scores, iou_threshold=0.3)
+    np.testing.assert_allclose(actual, soften_by_loop(boxes, scores, 0.3), rtol=1e-5, atol=1e-7)
+
+
+def test_soften_leaves_out_what_is_excluded():
+    # By hand: IoU of the first two is .5, so .8 falls to .4; the excluded box lowers nothing.
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 0.5], [0, 0, 1, 1]], np.float32)
+    scores = np.array([0.9, 0.8, -np.inf], np.float32)
+    softened = nms.soften(boxes, scores, iou_threshold=0.45)
+    np.testing.assert_allclose(softened, [0.9, 0.4, -np.inf], rtol=1e-6)
+
+
+def test_soft_suppression_keeps_what_stays_above_the_threshold():
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 0.5], [0, 0, 1, 0.9]], np.float32)
+    scores = np.array([[0, 0.9], [0, 0.8], [0, 0.5]], np.float32)
+    settings = {"iou_threshold": 0.45, "pre_nms_top_k": 3, "max_output": 3}
+    hard = nms.multiclass_nms(boxes, scores, score_threshold=0.1, **settings)
+    assert hard.valid.tolist() == [True, False, False]
+    # .8 * (1 - .5) = .4; the third overlaps the first by .9: .5 * .1 = .05, which is too low.
+    soft = nms.multiclass_nms(boxes, scores, score_threshold=0.1, soft=True, **settings)
+    assert soft.valid.tolist() == [True, True, False]
+    np.testing.assert_allclose(soft.scores[:2], [0.9, 0.4], rtol=1e-6)
+
+
+def test_voting_averages_a_box_with_those_that_overlap_it():
+    # The second overlaps the first by .8 and votes; the third, by .4, does not; the fourth is of
+    # another class.
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 0.8], [0, 0, 1, 0.4], [0, 0, 0.9, 1]], np.float32)
+    scores = np.array([[0, 0.9, 0], [0, 0.3, 0], [0, 0.2, 0], [0, 0, 0.6]], np.float32)
+    settings = {"score_threshold": 0.1, "iou_threshold": 0.45, "pre_nms_top_k": 4, "max_output": 4}
+    found = nms.multiclass_nms(boxes, scores, voting_iou=0.5, **settings)
+    assert found.labels.tolist() == [1, 2, 1, 0]
+    bottom = (0.9 * 1 + 0.3 * 0.8) / 1.2
+    np.testing.assert_allclose(found.boxes_xyxy[0], [0, 0, 1, bottom], rtol=1e-6)
+    np.testing.assert_allclose(found.boxes_xyxy[1], boxes[3], rtol=1e-6)
+    np.testing.assert_allclose(found.boxes_xyxy[2], boxes[2], rtol=1e-6)
+
+
+def test_voting_iou_is_checked():
+    boxes, scores = np.zeros((1, 4), np.float32), np.zeros((1, 2), np.float32)
+    settings = {"score_threshold": 0.1, "iou_threshold": 0.5, "pre_nms_top_k": 1, "max_output": 1}
+    with pytest.raises(ValueError, match="0 < voting_iou <= 1, got 2"):
+        nms.multiclass_nms(boxes, scores, voting_iou=2.0, **settings)
+    with pytest.raises(ValueError, match="0 <= iou_threshold <= 1, got 3"):
+        nms.soften(boxes, np.zeros(1, np.float32), iou_threshold=3.0)

@@ -1,0 +1,83 @@
+"""RefineDet320 and RefineDet512 on VGG16 and ResNet-101, as released, and a small one for a laptop.
+
+    python -m launch.train --config configs/refinedet.py:320,vgg16,voc --workdir runs/refinedet
+
+Variants, joined by commas:
+  320, 512 or small                   the network
+  vgg16, resnet101                    its backbone
+  voc, coco, bccd, animals            the data set; see configs/ssd.py
+
+The paper keeps 200 of 400 candidates where the released code keeps 500 of 1000:
+--config.decoder.pre_nms_top_k=400 --config.decoder.max_detections=200. Its "+" rows:
+--config.decoder.test_scales=0.6,1.0,1.8 --config.decoder.test_flip --config.decoder.box_voting.
+Its ablation: --config.model.negative_filtering=False, .cascade=False, .transfer_connections=False.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import ssd
+from ssd_jax.config import defaults, parse_variant
+from ssd_jax.models.source_maps import REFINEDET_VGG16_EXTRAS, RES6
+
+NETWORKS = ("320", "512", "small")
+BACKBONES = ("vgg16", "resnet101")
+
+
+def get_config(variant: str = "320,vgg16,voc") -> ConfigDict:
+    network, backbone, data = parse_variant(
+        variant, "configs/refinedet.py", NETWORKS, BACKBONES, ssd.DATA
+    )
+    config = defaults()
+    config.name = f"refinedet_{network}_{backbone}_{data}"
+    released_network(config, backbone)
+    ssd.released_recipe(config)
+    {"voc": ssd.voc, "coco": ssd.coco, "bccd": ssd.bccd, "animals": ssd.animals}[data](config)
+    if network == "small":
+        small_network(config)
+        ssd.small_recipe(config)
+        if data == "bccd":
+            small_bccd(config)
+    else:
+        config.model.image_size = (int(network), int(network))
+    return config
+
+
+def released_network(config: ConfigDict, backbone: str) -> None:
+    """Four maps, each half the one before: 40, 20, 10, 5 at 320 pixels."""
+    config.model.name = "refinedet"
+    config.model.backbone = backbone
+    if backbone == "vgg16":
+        config.model.sources = ("conv4_3", "conv5_3", "fc7")
+        config.model.l2_norm = ConfigDict({"conv4_3": 10.0, "conv5_3": 8.0})
+        config.model.pool5_stride = 2
+        config.model.fc6_dilation = 3
+        config.model.extras = REFINEDET_VGG16_EXTRAS
+    else:
+        config.model.sources = ("res3b3", "res4b22", "res5c")
+        config.model.l2_norm = ConfigDict()
+        config.model.batch_norm = True
+        config.model.extras = RES6
+        config.model.extras_form = "bottleneck"
+        config.model.head_blocks = True
+    config.anchors.min_sizes = (32.0, 64.0, 128.0, 256.0)
+    config.anchors.ratios = ((2.0,),) * 4
+    config.decoder.pre_nms_top_k = 1000
+    config.decoder.max_detections = 500
+
+
+def small_network(config: ConfigDict) -> None:
+    """A quarter of the channels, and BatchNorm in place of ImageNet's weights."""
+    config.model.image_size = (192, 192)  # maps 24, 12, 6, 3
+    config.model.width = 0.25
+    config.model.batch_norm = True
+    config.model.l2_norm = ConfigDict()
+    config.anchors.min_sizes = (20.0, 40.0, 80.0, 160.0)
+    config.decoder.pre_nms_top_k = 400
+    config.decoder.max_detections = 200
+    config.input.scale = (58.0, 57.0, 57.0)
+
+
+def small_bccd(config: ConfigDict) -> None:
+    """The pictures' own 3:4, smaller anchors for platelets, and the small SSD's budget."""
+    ssd.small_bccd(config)
+    config.anchors.min_sizes = (16.0, 32.0, 64.0, 128.0)  # maps 24 x 32, 12 x 16, 6 x 8, 3 x 4
