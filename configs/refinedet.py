@@ -58,7 +58,7 @@ def released_network(config: ConfigDict, backbone: str) -> None:
         config.model.batch_norm = True
         config.model.extras = RES6
         config.model.extras_form = "bottleneck"
-        config.model.head_blocks = True
+        config.model.prediction_module = "c"
     config.anchors.min_sizes = (32.0, 64.0, 128.0, 256.0)
     config.anchors.ratios = ((2.0,),) * 4
     config.decoder.pre_nms_top_k = 1000

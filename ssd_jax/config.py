@@ -27,9 +27,13 @@ class Model:
     num_classes: int = 0  # background included; 0: from the data set
     width: float = 1.0  # multiplies every channel count but the heads'
     batch_norm: bool = False  # after every convolution of backbone and extras
-    freeze_batch_norm: bool = False  # use the running statistics in training too
+    # Where BatchNorm uses its running statistics in training too: "nowhere", "maps" (backbone and
+    # extras) or "everywhere".
+    freeze_batch_norm: str = "nowhere"
     batch_norm_momentum: float = 0.9  # the old value's share in the running statistics
     batch_norm_epsilon: float = 1e-5
+    added_momentum: float | None = None  # of BatchNorm after the backbone; None: the same
+    added_epsilon: float | None = None
     padding: str = "symmetric"  # or "same", as TensorFlow pads
     depth: str = ""  # mobilenet_v1: the last layer of the backbone; "": conv13
     pool5_stride: int = 1  # vgg16; 2 for RefineDet and SSD's ablation "no atrous"
@@ -43,11 +47,13 @@ class Model:
     extras_form: str = "plain"  # "separable" (SSDLite) or "bottleneck" (on ResNet)
     separable: bool = False  # SSDLite: heads of depthwise and 1x1 convolutions
     l2_norm: dict[str, float] = dataclasses.field(default_factory=lambda: {"conv4_3": 20.0})
-    # RefineDet's three parts, which its ablation switches off, and its ResNet-101 form.
+    prediction_module: str = "a"  # before every head: "a" (none), "b", "c" or "d" (DSSD)
+    prediction_kernel: int = 3  # of its middle convolution; 1: the paper's figure
+    deconvolution: str = ""  # DSSD: how it joins the maps, "product" or "sum"; "": SSD's maps
+    # RefineDet's three parts, which its ablation switches off.
     negative_filtering: bool = True
     cascade: bool = True  # two-step regression
     transfer_connections: bool = True
-    head_blocks: bool = False  # a residual block before every head
     dtype: str = "float32"  # of the convolutions; parameters and losses stay float32
 
 
@@ -150,6 +156,7 @@ class Optimizer:
     weight_decay: float = 5e-4  # not on biases and BatchNorm
     bias_multiplier: float = 2.0  # of the rate
     clip_norm: float = 0.0  # of the whole gradient; 0: off
+    frozen: tuple[str, ...] = ()  # parameters that are left alone: patterns such as "backbone/*"
 
 
 @dataclasses.dataclass(frozen=True)

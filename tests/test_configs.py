@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import configs
-from configs import mobilenet_ssd, refinedet, ssd
+from configs import dssd, mobilenet_ssd, refinedet, small_objects, ssd
 from ssd_jax import config, detectors, sharding
 from ssd_jax.train import optimizer as optimizers
 from ssd_jax.train.loop import initial_state
@@ -25,6 +25,8 @@ VARIANTS = {
     "refinedet": [
         *map(",".join, itertools.product(refinedet.NETWORKS, refinedet.BACKBONES, ssd.DATA))
     ],
+    "dssd": [*map(",".join, itertools.product(dssd.NETWORKS, dssd.DATA, dssd.STAGES))],
+    "small_objects": list(small_objects.VARIANTS),
     "quickstart": [None],
 }
 ALL = [(name, variant) for name, variants in VARIANTS.items() for variant in variants]
@@ -40,6 +42,8 @@ STEPS = [
     ("refinedet", "320,vgg16,voc"),
     ("refinedet", "320,resnet101,voc"),
     ("refinedet", "small,vgg16,bccd"),
+    ("dssd", "321,voc,ssd"),
+    ("small_objects", "no_cascade"),
     ("quickstart", None),
 ]
 
@@ -91,6 +95,7 @@ def test_one_step(name, variant):
         augment_spec(experiment),
         mesh,
         ema_decay=experiment.train.ema_decay,
+        frozen=experiment.optimizer.frozen,
     )
     key = jax.random.key(0)
     state = initial_state(detector, optimizer, key, mesh, ema=experiment.train.ema_decay > 0)

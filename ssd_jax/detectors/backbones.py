@@ -77,15 +77,24 @@ def build(spec: config.Model) -> Network:
                 f"config.model.sources: {', '.join(beyond)} lies beyond config.model.depth "
                 f"{spec.depth}"
             )
-    return backbone.build(spec, style(spec))
+    return backbone.build(spec, style(spec, "backbone"))
 
 
-def style(spec: config.Model) -> Style:
-    """Returns what all convolutions of a config's network have in common.
+def style(spec: config.Model, part: str = "") -> Style:
+    """Returns what all convolutions of a part of a config's network have in common.
+
+    Args:
+      spec: the config's group.
+      part: "backbone", "extras", or "" for what reads their maps.
 
     Raises:
       ValueError: for an unknown dtype or padding.
     """
+    if spec.freeze_batch_norm not in ("nowhere", "maps", "everywhere"):
+        raise ValueError(
+            "config.model.freeze_batch_norm: expected 'nowhere', 'maps' or 'everywhere', got "
+            f"{spec.freeze_batch_norm!r}"
+        )
     if spec.dtype not in ("float32", "bfloat16"):
         raise ValueError(
             f"config.model.dtype: expected 'float32' or 'bfloat16', got {spec.dtype!r}"
@@ -95,11 +104,16 @@ def style(spec: config.Model) -> Style:
             f"config.model.padding: expected 'symmetric' (Caffe, PyTorch) or 'same' "
             f"(TensorFlow), got {spec.padding!r}"
         )
+    frozen = ("maps", "everywhere") if part else ("everywhere",)
+    momentum, epsilon = spec.batch_norm_momentum, spec.batch_norm_epsilon
+    if part != "backbone":
+        momentum = momentum if spec.added_momentum is None else spec.added_momentum
+        epsilon = epsilon if spec.added_epsilon is None else spec.added_epsilon
     return Style(
         batch_norm=spec.batch_norm,
-        freeze_batch_norm=spec.freeze_batch_norm,
-        momentum=spec.batch_norm_momentum,
-        epsilon=spec.batch_norm_epsilon,
+        freeze_batch_norm=spec.freeze_batch_norm in frozen,
+        momentum=momentum,
+        epsilon=epsilon,
         same_padding=spec.padding == "same",
         relu6=_find(spec.backbone).relu6,
         dtype=jnp.dtype(spec.dtype),

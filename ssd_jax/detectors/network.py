@@ -25,7 +25,7 @@ def source_maps(spec: config.Model) -> SourceMaps:
         l2_norm=spec.l2_norm,
         form=spec.extras_form,
         width=spec.width,
-        style=backbones.style(spec),
+        style=backbones.style(spec, "extras"),
     )
 
 

@@ -137,7 +137,7 @@ def build(experiment: config.Experiment) -> RefineDetDetector:
         cascade=spec.cascade,
         negative_filtering=spec.negative_filtering,
         transfer_connections=spec.transfer_connections,
-        head_blocks=spec.head_blocks,
+        prediction_module=spec.prediction_module,
         width=spec.width,
         style=backbones.style(spec),
     )

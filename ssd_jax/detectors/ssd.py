@@ -10,6 +10,9 @@ from ssd_jax.detectors import backbones, network
 from ssd_jax.detectors.anchor_detector import AnchorDetector
 from ssd_jax.detectors.anchors import boxes_per_cell
 from ssd_jax.detectors.suppression import suppress
+from ssd_jax.models import prediction_module
+from ssd_jax.models.deconvolution import COMBINATIONS
+from ssd_jax.models.dssd import DSSD
 from ssd_jax.models.ssd import SSD
 from ssd_jax.ops import coding, losses, matching
 from ssd_jax.types import Batch, Detections, LossTerms, Predictions, Targets
@@ -62,13 +65,30 @@ class SSDDetector(AnchorDetector):
 def build(experiment: config.Experiment) -> SSDDetector:
     """Returns the detector of a config whose `model.name` is "ssd"; see `detectors.build`."""
     spec = experiment.model
+    if spec.prediction_module not in prediction_module.FORMS:
+        raise ValueError(
+            f"config.model.prediction_module: expected one of {prediction_module.FORMS}, got "
+            f"{spec.prediction_module!r}"
+        )
+    if spec.deconvolution not in ("", *COMBINATIONS):
+        raise ValueError(
+            f"config.model.deconvolution: expected '' or one of {COMBINATIONS}, got "
+            f"{spec.deconvolution!r}"
+        )
     maps = network.source_maps(spec)
-    model = SSD(
-        maps=maps,
-        boxes_per_cell=boxes_per_cell(experiment.anchors, len(spec.sources) + len(spec.extras)),
-        num_classes=spec.num_classes,
-        head_kernels=network.head_kernels(spec),
-        separable=spec.separable,
-        style=backbones.style(spec),
-    )
+    options = {
+        "maps": maps,
+        "boxes_per_cell": boxes_per_cell(experiment.anchors, len(spec.sources) + len(spec.extras)),
+        "num_classes": spec.num_classes,
+        "head_kernels": network.head_kernels(spec),
+        "separable": spec.separable,
+        "prediction_module": spec.prediction_module,
+        "prediction_kernel": spec.prediction_kernel,
+        "width": spec.width,
+        "style": backbones.style(spec),
+    }
+    if spec.deconvolution:
+        model = DSSD(combination=spec.deconvolution, **options)
+    else:
+        model = SSD(**options)
     return SSDDetector.build(experiment, model, maps)

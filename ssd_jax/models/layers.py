@@ -37,6 +37,9 @@ class Style:
     dtype: Any = jnp.float32
 
 
+# Of the convolutions with BatchNorm that DSSD and RefineDet add to ResNet-101, as released.
+ADDED_DEVIATION = 0.01
+
 # What detectors hold of a network; the name keeps Flax inside models/.
 Network = nn.Module
 

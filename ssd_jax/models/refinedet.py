@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from ssd_jax.models.heads import MultiboxHead, read_boxes
 from ssd_jax.models.layers import FeatureMap, Style, scale_channels
-from ssd_jax.models.resnet import Bottleneck
+from ssd_jax.models.prediction_module import PredictionModule
 from ssd_jax.models.source_maps import SourceMaps
 from ssd_jax.models.transfer_connection import TransferConnection
 from ssd_jax.types import RefinedPredictions
@@ -30,7 +30,7 @@ class RefineDet(nn.Module):
         there is no ARM.
       transfer_connections: the detection module (ODM) reads transfer connection blocks; otherwise
         the ARM's maps.
-      head_blocks: a residual block of 256, 256, 1024 before every head (the ResNet-101 form).
+      prediction_module: before every head, a form of `PredictionModule`; "c" on ResNet-101.
       channels: of the transfer connections.
       width, style: of all but the heads, which have no BatchNorm but its dtype.
     """
@@ -42,7 +42,7 @@ class RefineDet(nn.Module):
     cascade: bool = True
     negative_filtering: bool = True
     transfer_connections: bool = True
-    head_blocks: bool = False
+    prediction_module: str = "a"
     channels: int = 256
     width: float = 1.0
     style: Style = Style()
@@ -52,13 +52,12 @@ class RefineDet(nn.Module):
         """Returns the predictions for every anchor: map by map, each in rows, columns, boxes."""
         nn.share_scope(self, self.maps)
         maps = self.maps(images, train=train)
-        arm = self._before_heads("arm", maps, train) if self.head_blocks else maps
+        arm = self._before_heads("arm", maps, train)
         arm_offsets = self._refine("offsets", arm, 4) if self.cascade else None
         arm_logits = self._refine("logits", arm, 2) if self.negative_filtering else None
 
         odm = self._transfer(maps, train) if self.transfer_connections else maps
-        if self.head_blocks:
-            odm = self._before_heads("odm", odm, train)
+        odm = self._before_heads("odm", odm, train)
         each = [
             MultiboxHead(k, self.num_classes, kernel, style=self.style, name=f"head{i}")(
                 x, train=train
@@ -93,10 +92,8 @@ class RefineDet(nn.Module):
         return results
 
     def _before_heads(self, name: str, maps: Sequence[FeatureMap], train: bool) -> list[FeatureMap]:
-        squeeze, channels = (scale_channels(n, self.width) for n in (256, 1024))
+        form, width, style = self.prediction_module, self.width, self.style
         return [
-            Bottleneck(squeeze, channels, self.style, project=True, name=f"{name}_block{i}")(
-                x, train=train
-            )
+            PredictionModule(form, width=width, style=style, name=f"{name}_pm{i}")(x, train=train)
             for i, x in enumerate(maps, start=1)
         ]

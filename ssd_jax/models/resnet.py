@@ -33,7 +33,7 @@ class Bottleneck(nn.Module):
       style: with BatchNorm, as released.
       stride: of the block.
       kernel, padding: of the convolutions that stride, where they are the first ones.
-      dilation: of the 3x3 convolution.
+      middle_kernel, dilation: of the middle convolution.
       stride_first: stride at the entrance, as released; otherwise on the 3x3, as torchvision.
       project: a convolution on the shortcut even where the shape stays.
     """
@@ -44,6 +44,7 @@ class Bottleneck(nn.Module):
     stride: int = 1
     kernel: int = 1
     padding: int = 0
+    middle_kernel: int = 3
     dilation: int = 1
     stride_first: bool = True
     project: bool = False
@@ -62,7 +63,12 @@ class Bottleneck(nn.Module):
             )(x, train=train)
         y = ConvLayer(self.squeeze, stride=first, name="branch2a", **entrance)(x, train=train)
         y = ConvLayer(
-            self.squeeze, stride=second, dilation=self.dilation, style=style, name="branch2b"
+            self.squeeze,
+            kernel=self.middle_kernel,
+            stride=second,
+            dilation=self.dilation,
+            style=style,
+            name="branch2b",
         )(y, train=train)
         y = ConvLayer(self.channels, kernel=1, activation=False, style=style, name="branch2c")(
             y, train=train

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 
 from flax import linen as nn
 
-from ssd_jax.models.layers import ConvLayer, FeatureMap, L2Norm, Style, scale_channels
+from ssd_jax.models.layers import (
+    ADDED_DEVIATION,
+    ConvLayer,
+    FeatureMap,
+    L2Norm,
+    Style,
+    scale_channels,
+)
 from ssd_jax.models.resnet import Bottleneck
 
 ExtraLayer = tuple[int, int, int, int, int]
@@ -33,8 +40,11 @@ MOBILENET_EXTRAS: tuple[ExtraLayer, ...] = (
 )
 # conv6_1 and conv6_2 of RefineDet's VGG16.
 REFINEDET_VGG16_EXTRAS: tuple[ExtraLayer, ...] = ((256, 512, 3, 2, 1),)
-# res6, a bottleneck: channels of its inner and its last convolutions; its first ones' window.
+# Bottlenecks after ResNet-101: channels of the inner and of the last convolutions; the first ones'
+# window. RefineDet's res6, and DSSD's res6 and on.
 RES6: tuple[ExtraLayer, ...] = ((256, 1024, 2, 2, 0),)
+DSSD321_EXTRAS: tuple[ExtraLayer, ...] = (*RES6 * 2, *((256, 1024, 3, 1, 0),) * 2)
+DSSD513_EXTRAS: tuple[ExtraLayer, ...] = RES6 * 5
 
 EXTRA_FORMS = ("plain", "separable", "bottleneck")
 
@@ -104,8 +114,7 @@ class ExtraLayers(nn.Module):
         squeeze, channels = (scale_channels(n, self.width) for n in (squeeze, channels))
         window = {"kernel": kernel, "stride": stride, "padding": padding}
         if self.form == "bottleneck":
-            # As released: res6 and on begin with a Gaussian of .01.
-            style = dataclasses.replace(self.style, initial_deviation=0.01)
+            style = dataclasses.replace(self.style, initial_deviation=ADDED_DEVIATION)
             return Bottleneck(squeeze, channels, style, name="block", **window)(x, train=train)
         x = ConvLayer(squeeze, kernel=1, style=self.style, name="squeeze")(x, train=train)
         if self.form == "plain":

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+import rich.console
 from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
@@ -14,6 +15,7 @@ from ssd_jax import config, detectors, sharding
 from ssd_jax.data import pipeline, records
 from ssd_jax.evaluate.evaluator import Evaluator
 from ssd_jax.pretrained import initialize as pretrained
+from ssd_jax.train import freezing
 from ssd_jax.train import optimizer as optimizers
 from ssd_jax.train.checkpoint import METRIC, Checkpoints
 from ssd_jax.train.interruption import StopSignal
@@ -65,9 +67,13 @@ def train(
         augment_spec(experiment),
         mesh,
         ema_decay=spec.ema_decay,
+        frozen=experiment.optimizer.frozen,
     )
     key = jax.random.key(spec.seed)
     state = initial_state(detector, optimizer, key, mesh, ema=spec.ema_decay > 0)
+    if experiment.optimizer.frozen and jax.process_index() == 0:
+        mask = freezing.is_frozen(state.params, experiment.optimizer.frozen)
+        rich.console.Console(stderr=True).print(freezing.summary(state.params, mask))
     iterator = pipeline.train_batches(
         source,
         batch_size=spec.batch_size,

@@ -5,6 +5,7 @@ import optax
 from jaxtyping import PyTree
 
 from ssd_jax import config
+from ssd_jax.train.freezing import is_frozen
 
 RMSPROP_DECAY = 0.9
 RMSPROP_EPSILON = 1e-8
@@ -40,7 +41,7 @@ def build(spec: config.Optimizer, total_steps: int) -> optax.GradientTransformat
 
     Weight decay is added to the gradient before the momentum, as Caffe does (for "adam" after, as
     AdamW does). Biases of convolutions learn at `bias_multiplier` times the rate; neither they nor
-    BatchNorm's parameters decay.
+    BatchNorm's parameters decay. Frozen parameters take no memory.
 
     Raises:
       ValueError: for an unknown name or a bad schedule.
@@ -55,11 +56,17 @@ def build(spec: config.Optimizer, total_steps: int) -> optax.GradientTransformat
     if spec.name not in rules:
         raise ValueError(f"config.optimizer.name: expected one of {[*rules]}, got {spec.name!r}")
     clip = (optax.clip_by_global_norm(spec.clip_norm),) if spec.clip_norm > 0 else ()
-    return optax.chain(
+    rule = optax.chain(
         *clip,
         *rules[spec.name],
         optax.masked(optax.scale(spec.bias_multiplier), _is_convolution_bias),
         optax.scale_by_learning_rate(learning_rate(spec, total_steps)),
+    )
+    if not spec.frozen:
+        return rule
+    # What is frozen has no part in the clipping either, and no place in the state.
+    return optax.partition(
+        {False: rule, True: optax.set_to_zero()}, lambda params: is_frozen(params, spec.frozen)
     )
 
 

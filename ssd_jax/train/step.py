@@ -1,7 +1,7 @@
 """The train step: augment -> forward -> match -> mine -> loss -> update, one compiled program."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from ssd_jax import config
 from ssd_jax.data.augment import AugmentSpec, augment
 from ssd_jax.detectors import Detector
 from ssd_jax.sharding import batch_split, replicated
+from ssd_jax.train import freezing
 from ssd_jax.train.state import TrainState
 from ssd_jax.types import Batch, Targets
 
@@ -58,6 +59,7 @@ def make_train_step(
     mesh: Mesh,
     *,
     ema_decay: float = 0.0,
+    frozen: Sequence[str] = (),
 ) -> TrainStep:
     """Returns the jitted (state, batch, key) -> (state, metrics); it takes the state's memory.
 
@@ -66,12 +68,17 @@ def make_train_step(
 
     The batch is split over the mesh and the state replicated; sums over the batch are global, so
     the loss is normalised by all positives of all devices and BatchNorm is synchronised.
+    `frozen` are patterns of parameters (see `freezing.is_frozen`), as the optimizer has them; for
+    those no gradient is computed.
     """
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, StepMetrics]:
         images, targets = augment_batch(batch, jax.random.fold_in(key, state.step), spec)
 
+        mask = freezing.is_frozen(state.params, frozen)
+
         def objective(params: PyTree) -> tuple[Array, tuple[PyTree, PyTree]]:
+            params = freezing.keep_frozen(mask, jax.lax.stop_gradient(params), params)
             variables = {"params": params, "batch_stats": state.batch_stats}
             predictions, batch_stats = detector.apply(variables, images, train=True)
             terms = detector.loss(predictions, targets)
@@ -80,11 +87,13 @@ def make_train_step(
         gradients, (terms, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        params = freezing.keep_frozen(mask, state.params, params)
         ema_params = state.ema_params
         if ema_decay > 0:
             # Ramped up, so that the average forgets the initial values early on.
             decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-            ema_params = optax.incremental_update(params, ema_params, 1.0 - decay)
+            average = optax.incremental_update(params, ema_params, 1.0 - decay)
+            ema_params = freezing.keep_frozen(mask, ema_params, average)
         metrics = StepMetrics(
             loss=terms,
             gradient_norm=optax.tree.norm(gradients),

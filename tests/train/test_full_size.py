@@ -1,10 +1,10 @@
-"""SSD300 at full size: one step and one detection, slow on a CPU."""
+"""The released networks at full size: two steps and one detection, slow on a CPU."""
 
 import jax
 import numpy as np
 import pytest
 
-from configs import ssd
+from configs import refinedet, ssd
 from ssd_jax import config, detectors, sharding
 from ssd_jax.train import optimizer as optimizers
 from ssd_jax.train.loop import initial_state
@@ -13,12 +13,20 @@ from ssd_jax.types import Batch
 
 
 @pytest.mark.slow
-def test_ssd300_steps_and_detects():
-    values = ssd.get_config("300,voc")
+@pytest.mark.parametrize(
+    ("values", "num_anchors"),
+    [
+        (ssd.get_config("300,voc"), 8732),
+        (refinedet.get_config("320,vgg16,voc"), 6375),
+        (refinedet.get_config("320,resnet101,voc"), 6375),
+    ],
+    ids=["ssd300", "refinedet320", "refinedet320_resnet101"],
+)
+def test_it_steps_and_detects(values, num_anchors):
     values.model.num_classes = 21
     experiment = config.resolve(values)
     detector = detectors.build(experiment)
-    assert detector.anchors.shape == (8732, 4)
+    assert detector.anchors.shape == (num_anchors, 4)
     optimizer = optimizers.build(experiment.optimizer, experiment.train.steps)
     schedule = optimizers.learning_rate(experiment.optimizer, experiment.train.steps)
     mesh = sharding.data_mesh(jax.devices()[:1])
@@ -40,7 +48,7 @@ def test_ssd300_steps_and_detects():
         losses.append(float(metrics.loss.total))
     assert np.isfinite(losses).all()
     predictions, _ = jax.jit(lambda v, x: detector.apply(v, x, train=False))(
-        state.variables(), np.full((1, 300, 300, 3), 120, np.float32)
+        state.variables(), np.full((1, *detector.image_size, 3), 120, np.float32)
     )
     found = jax.jit(detector.detect)(predictions)
-    assert found.boxes_xyxy.shape == (1, 200, 4)
+    assert found.boxes_xyxy.shape == (1, experiment.decoder.max_detections, 4)

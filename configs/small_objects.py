@@ -1,0 +1,54 @@
+"""A comparison of systems on scenes of many small shapes, the same data and steps for each.
+
+    bash launch/small_objects.sh
+
+trains every variant with three seeds and prints a table by size of the objects; or one of them:
+
+    python -m launch.prepare --format shapes --name small_shapes --image_size 128 \
+      --object_size 0.08,0.4 --max_objects 10
+    python -m launch.train --config configs/small_objects.py:refinedet --workdir runs/refinedet
+
+Variants: ssd, refinedet, and refinedet without one of its three parts: no_filtering, no_cascade,
+no_tcb. All are VGG16 with an eighth of the channels and BatchNorm on 128 pixels, read maps of 16,
+8, 4 and 2 cells, and have anchors of the same smallest sizes. SSD has its own: a second square in
+each cell, and an atrous fc7.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import mobilenet_ssd, refinedet, ssd
+from ssd_jax.config import defaults, parse_variant
+from ssd_jax.models.source_maps import SSD300_EXTRAS
+
+VARIANTS = ("ssd", "refinedet", "no_filtering", "no_cascade", "no_tcb")
+
+
+def get_config(variant: str = "refinedet") -> ConfigDict:
+    parse_variant(variant, "configs/small_objects.py", VARIANTS)
+    config = defaults()
+    config.name = f"small_objects_{variant}"
+    if variant == "ssd":
+        ssd.small_network(config)
+        config.model.extras = SSD300_EXTRAS[:2]
+    else:
+        refinedet.released_network(config, "vgg16")
+        refinedet.small_network(config)
+    config.model.negative_filtering = variant != "no_filtering"
+    config.model.cascade = variant != "no_cascade"
+    config.model.transfer_connections = variant != "no_tcb"
+    config.model.image_size = (128, 128)
+    config.model.width = 0.125
+    config.anchors.min_sizes = (12.0, 24.0, 48.0, 96.0)
+    config.anchors.max_sizes = (24.0, 48.0, 96.0, 128.0) if variant == "ssd" else ()
+    config.anchors.first_scale = None
+    config.anchors.ratios = ((2.0,),) * 4
+    ssd.small_recipe(config)
+    mobilenet_ssd.mirror_only(config)
+    config.data.train = "small_shapes:train"
+    config.data.eval = "small_shapes:val"
+    config.data.canvas = (128, 128)
+    config.data.max_objects = 10
+    config.train.steps = 1_500
+    config.train.eval_every = 0
+    config.train.checkpoint_every = 1_500
+    return config
