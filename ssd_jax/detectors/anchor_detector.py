@@ -57,9 +57,11 @@ class AnchorDetector:
         )
         images = jax.ShapeDtypeStruct((1, *spec.image_size, 3), jnp.float32)
         targets = Targets(*_shapes(((1, 1, 4), jnp.float32), ((1, 1), jnp.int32), ((1, 1), bool)))
-        variables = jax.eval_shape(detector.init, jax.random.key(0))
         predictions, _ = jax.eval_shape(
-            lambda v, x: detector.apply(v, x, train=False), variables, images
+            lambda x: model.init_with_output(
+                jax.random.key(0), normalize(x, detector.input), train=False
+            ),
+            images,
         )
         jax.eval_shape(detector.loss, predictions, targets)
         jax.eval_shape(detector.detect, predictions)
