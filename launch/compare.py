@@ -4,6 +4,7 @@ python -m launch.compare runs/a runs/b ... [--per_class]
 """
 
 import pathlib
+import sys
 
 from absl import flags
 from rich.console import Console
@@ -32,7 +33,8 @@ def main() -> int:
         table.add_column(name, justify="right", no_wrap=True)
     for row, each in zip(rows, scores, strict=True):
         table.add_row(row.name, str(len(row.seeds)), *(str(each.get(n) or "-") for n in shown))
-    Console().print(table)
+    # Into a file or a pipe the whole table, whatever its width.
+    Console(width=None if sys.stdout.isatty() else 40 + 14 * len(shown)).print(table)
     return 0
 
 

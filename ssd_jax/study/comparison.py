@@ -1,5 +1,6 @@
 """What finished runs scored, by setting: means and spreads over their seeds."""
 
+import dataclasses
 import json
 import pathlib
 import statistics
@@ -26,7 +27,7 @@ class Score(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A setting: the runs of one config that differ in their seeds."""
+    """A setting: runs that differ in nothing but their seeds."""
 
     name: str
     seeds: tuple[int, ...]
@@ -37,26 +38,32 @@ class Row(NamedTuple):
 def compare(workdirs: Sequence[pathlib.Path]) -> list[Row]:
     """Returns a row for every setting among some runs, in the order of their first.
 
-    Runs of one `config.name` are one setting.
+    A setting is called by its `config.name`; where several have one name, what they differ in is
+    added.
 
     Raises:
       ValueError: for a folder that is not the workdir of an evaluated run.
     """
-    groups: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    settings: list[config.Experiment] = []
+    groups: list[list[tuple[int, dict[str, Any]]]] = []
     for workdir in workdirs:
         experiment = config.load(workdir / config.FILE)
         path = workdir / "evaluation" / "metrics.json"
         if not path.exists():
             raise ValueError(f"{workdir}: no evaluation/metrics.json; is the run finished?")
         metrics = json.loads(path.read_text())
-        groups.setdefault(experiment.name, []).append((experiment.train.seed, metrics))
+        setting = _setting(experiment)
+        if setting not in settings:
+            settings.append(setting)
+            groups.append([])
+        groups[settings.index(setting)].append((experiment.train.seed, metrics))
     rows = []
-    for name, runs in groups.items():
+    for setting, runs in zip(settings, groups, strict=True):
         found = [metrics for _, metrics in runs]
         classes = dict.fromkeys(label for metrics in found for label in metrics["per_class"])
         rows.append(
             Row(
-                name=name,
+                name=_label(setting, settings),
                 seeds=tuple(seed for seed, _ in runs),
                 scores={score: _over_seeds([m.get(score) for m in found]) for score in SCORES},
                 per_class={
@@ -65,6 +72,22 @@ def compare(workdirs: Sequence[pathlib.Path]) -> list[Row]:
             )
         )
     return rows
+
+
+def _setting(experiment: config.Experiment) -> config.Experiment:
+    """Returns what runs with other seeds, on other machines, have in common."""
+    train = dataclasses.replace(experiment.train, seed=0)
+    data = dataclasses.replace(experiment.data, data_dir="", num_workers=0)
+    return dataclasses.replace(experiment, train=train, data=data)
+
+
+def _label(setting: config.Experiment, settings: Sequence[config.Experiment]) -> str:
+    namesakes = [other for other in settings if other.name == setting.name]
+    fields: dict[str, Any] = {}
+    for other in namesakes:
+        fields |= {k: new for k, (_, new) in config.differences(other, setting).items()}
+    different = ", ".join(f"{name}={value}" for name, value in fields.items())
+    return f"{setting.name} ({different})" if different else setting.name
 
 
 def _class_ap(metrics: dict[str, Any], label: str) -> float | None:

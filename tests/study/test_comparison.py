@@ -6,8 +6,8 @@ from ssd_jax import config
 from ssd_jax.study import comparison
 
 
-def run(folder, name, seed, metrics):
-    experiment = config.Experiment(name=name, train=config.Train(seed=seed))
+def run(folder, name, seed, metrics, **fields):
+    experiment = config.Experiment(name=name, train=config.Train(seed=seed), **fields)
     (folder / "evaluation").mkdir(parents=True)
     config.save(experiment, folder / config.FILE)
     if metrics is not None:
@@ -47,3 +47,18 @@ def test_a_run_that_is_not_finished_is_named(tmp_path):
         comparison.compare([run(tmp_path / "half", "a", 0, None)])
     with pytest.raises(ValueError, match=r"is this the workdir of a run"):
         comparison.compare([tmp_path])
+
+
+def test_settings_of_one_name_are_told_apart(tmp_path):
+    sharp, plain = config.Loss(alpha=2.0), config.Loss()
+    rows = comparison.compare(
+        [
+            run(tmp_path / "a", "a", 0, scores(0.5, 0.4), loss=plain),
+            run(tmp_path / "b", "a", 0, scores(0.3, 0.4), loss=sharp),
+            run(tmp_path / "c", "a", 1, scores(0.6, 0.4), loss=plain),
+        ]
+    )
+    assert [(row.name, row.seeds) for row in rows] == [
+        ("a (loss.alpha=1.0)", (0, 1)),
+        ("a (loss.alpha=2.0)", (0,)),
+    ]
