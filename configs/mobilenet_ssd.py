@@ -119,8 +119,8 @@ def laptop_recipe(config: ConfigDict) -> None:
     config.augment.expand = False
     config.optimizer.learning_rate = 1e-3
     config.train.batch_size = 16
-    config.train.steps = 2_400
-    config.train.eval_every = 1_200
+    config.train.steps = 1_600
+    config.train.eval_every = 800
     config.train.checkpoint_every = 200
 
 

@@ -152,6 +152,11 @@ def _time_detector(experiment: config.Experiment) -> list[Timing]:
             mesh, (np.asarray(batch.canvas[:one]), np.asarray(batch.size[:one]))
         )
         add("inference", detect, variables, *pictures, images=one)
+        if variables["batch_stats"]:
+            folded, folded_variables = detectors.fold(experiment, variables)
+            detect = make_detect_step(folded, mesh)
+            folded_variables = jax.device_put(folded_variables, sharding.replicated(mesh))
+            add("inference, BatchNorm folded", detect, folded_variables, *pictures, images=one)
     if "train" in _SUITE.value:
         schedule = optimizers.learning_rate(experiment.optimizer, experiment.train.steps)
         step = make_train_step(detector, optimizer, schedule, spec, mesh)

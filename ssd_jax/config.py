@@ -34,6 +34,7 @@ class Model:
     batch_norm_epsilon: float = 1e-5
     added_momentum: float | None = None  # of BatchNorm after the backbone; None: the same
     added_epsilon: float | None = None
+    folded: bool = False  # of BatchNorm only a bias is left; predict folds a trained network itself
     padding: str = "symmetric"  # or "same", as TensorFlow pads
     depth: str = ""  # mobilenet_v1: the last layer of the backbone; "": conv13
     pool5_stride: int = 1  # vgg16; 2 for RefineDet and SSD's ablation "no atrous"

@@ -46,14 +46,16 @@ class Predictor:
           experiment: with the classes filled in, as a workdir's config.json is.
           variables: of the detector.
           batch_size: pictures at a time; rounded up to a multiple of the devices.
-          detector: default the one that `experiment` describes.
+          detector: default the one that `experiment` describes, its BatchNorm folded.
         """
         self.experiment = experiment
         self.class_names = experiment.class_names
         self._mesh = data_mesh()
         self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
+        if detector is None:
+            detector, variables = detectors.fold(experiment, variables)
         self._variables = jax.device_put(variables, replicated(self._mesh))
-        self._detect = make_detect_step(detector or detectors.build(experiment), self._mesh)
+        self._detect = make_detect_step(detector, self._mesh)
 
     @classmethod
     def from_workdir(
@@ -70,9 +72,8 @@ class Predictor:
           ValueError: where there is no run or no such checkpoint.
         """
         experiment = config.load(workdir / config.FILE)
-        detector = detectors.build(experiment)
         variables = checkpoint.load_variables(workdir, which=which)
-        return cls(experiment, variables, batch_size=batch_size, detector=detector)
+        return cls(experiment, variables, batch_size=batch_size)
 
     def __call__(self, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, ImageDetections]]:
         """Yields every picture with its detections, in pixels of the picture, by falling score."""

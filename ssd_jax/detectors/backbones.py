@@ -112,6 +112,7 @@ def style(spec: config.Model, part: str = "") -> Style:
     return Style(
         batch_norm=spec.batch_norm,
         freeze_batch_norm=spec.freeze_batch_norm in frozen,
+        folded=spec.folded,
         momentum=momentum,
         epsilon=epsilon,
         same_padding=spec.padding == "same",

@@ -19,6 +19,7 @@ class Style:
     Attributes:
       batch_norm: after every convolution, which then has no bias.
       freeze_batch_norm: use the running statistics in training too.
+      folded: only a bias is left of BatchNorm; the kernels hold the rest (see `fold`).
       momentum, epsilon: of BatchNorm: the old value's share in the running statistics, and the
         variance's floor.
       same_padding: pad as TensorFlow's "SAME" does; otherwise symmetrically, as Caffe and PyTorch.
@@ -29,6 +30,7 @@ class Style:
 
     batch_norm: bool = False
     freeze_batch_norm: bool = False
+    folded: bool = False
     momentum: float = 0.9
     epsilon: float = 1e-5
     same_padding: bool = False
@@ -165,7 +167,9 @@ class ConvLayer(nn.Module):
                 dtype=style.dtype,
                 name="conv",
             )(x)
-        if style.batch_norm:
+        if style.batch_norm and style.folded:
+            x = Bias(style.dtype, name="bn")(x)
+        elif style.batch_norm:
             norm = BatchNorm(style.momentum, style.epsilon, style.dtype, name="bn")
             x = norm(x, use_running_average=style.freeze_batch_norm or not train)
         if not self.activation:
@@ -181,6 +185,22 @@ class ConvLayer(nn.Module):
         missing = [max(0, (-(-n // self.stride) - 1) * self.stride + extent - n) for n in size]
         rows, columns = missing
         return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
+
+
+class Bias(nn.Module):
+    """What is left of a folded BatchNorm.
+
+    Attributes:
+      dtype: of the arithmetic; the parameter is float32.
+    """
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """Returns the map plus a value for each channel."""
+        bias = self.param("bias", nn.initializers.zeros_init(), (x.shape[-1],), jnp.float32)
+        return x + bias.astype(self.dtype)
 
 
 class L2Norm(nn.Module):
