@@ -9,18 +9,24 @@ trains every variant with three seeds and prints a table by size of the objects;
     python -m launch.train --config configs/small_objects.py:refinedet --workdir runs/refinedet
 
 Variants: ssd, refinedet, and refinedet without one of its three parts: no_filtering, no_cascade,
-no_tcb. All are VGG16 with an eighth of the channels and BatchNorm on 128 pixels, read maps of 16,
+no_tcb. These are VGG16 with an eighth of the channels and BatchNorm on 128 pixels, read maps of 16,
 8, 4 and 2 cells, and have anchors of the same smallest sizes. SSD has its own: a second square in
 each cell, and an atrous fc7.
+
+On a ResNet-50 with an eighth of the channels, with the same maps and SSD's anchors: ssd_resnet,
+the same with DSSD's prediction module (pm), and with its deconvolution modules too (dm_product,
+dm_sum).
 """
 
 from ml_collections import ConfigDict
 
-from configs import mobilenet_ssd, refinedet, ssd
+from configs import dssd, mobilenet_ssd, refinedet, ssd
 from ssd_jax.config import defaults, parse_variant
-from ssd_jax.models.source_maps import SSD300_EXTRAS
+from ssd_jax.models.source_maps import RES6, SSD300_EXTRAS
 
-VARIANTS = ("ssd", "refinedet", "no_filtering", "no_cascade", "no_tcb")
+ON_VGG = ("ssd", "refinedet", "no_filtering", "no_cascade", "no_tcb")
+ON_RESNET = ("ssd_resnet", "pm", "dm_product", "dm_sum")
+VARIANTS = (*ON_VGG, *ON_RESNET)
 
 
 def get_config(variant: str = "refinedet") -> ConfigDict:
@@ -30,16 +36,19 @@ def get_config(variant: str = "refinedet") -> ConfigDict:
     if variant == "ssd":
         ssd.small_network(config)
         config.model.extras = SSD300_EXTRAS[:2]
+    elif variant in ON_RESNET:
+        resnet_network(config, variant)
     else:
         refinedet.released_network(config, "vgg16")
         refinedet.small_network(config)
-    config.model.negative_filtering = variant != "no_filtering"
-    config.model.cascade = variant != "no_cascade"
-    config.model.transfer_connections = variant != "no_tcb"
+        config.model.negative_filtering = variant != "no_filtering"
+        config.model.cascade = variant != "no_cascade"
+        config.model.transfer_connections = variant != "no_tcb"
     config.model.image_size = (128, 128)
     config.model.width = 0.125
     config.anchors.min_sizes = (12.0, 24.0, 48.0, 96.0)
-    config.anchors.max_sizes = (24.0, 48.0, 96.0, 128.0) if variant == "ssd" else ()
+    if config.model.name == "ssd":
+        config.anchors.max_sizes = (24.0, 48.0, 96.0, 128.0)
     config.anchors.first_scale = None
     config.anchors.ratios = ((2.0,),) * 4
     ssd.small_recipe(config)
@@ -52,3 +61,18 @@ def get_config(variant: str = "refinedet") -> ConfigDict:
     config.train.eval_every = 0
     config.train.checkpoint_every = 1_500
     return config
+
+
+def resnet_network(config: ConfigDict, variant: str) -> None:
+    dssd.resnet(config)
+    config.model.backbone = "resnet50"
+    config.model.sources = ("res3d", "res5c")
+    config.model.extras = RES6 * 2
+    config.input.scale = (58.0, 57.0, 57.0)
+    # The released .999 is for tens of thousands of steps.
+    config.model.added_momentum = None
+    config.model.added_epsilon = None
+    if variant != "ssd_resnet":
+        config.model.prediction_module = "c"
+    if variant.startswith("dm_"):
+        config.model.deconvolution = variant.removeprefix("dm_")

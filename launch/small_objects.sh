@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SSD, RefineDet, and RefineDet without each of its parts, on scenes of many small shapes.
+# SSD, RefineDet without each of its parts, and DSSD's parts, on scenes of many small shapes.
 # VARIANTS and SEEDS choose some; what is finished is not run again. Arguments go to every run.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
@@ -8,7 +8,7 @@ if [ ! -d datasets/small_shapes ]; then
     --object_size 0.08,0.4 --max_objects 10 --data_dir datasets
 fi
 for seed in ${SEEDS:-0 1 2}; do
-  for variant in ${VARIANTS:-ssd refinedet no_filtering no_cascade no_tcb}; do
+  for variant in ${VARIANTS:-ssd refinedet no_filtering no_cascade no_tcb ssd_resnet pm dm_product dm_sum}; do
     workdir="runs/small_objects/${variant}_$seed"
     "$PYTHON" -m launch.train --config "configs/small_objects.py:$variant" --workdir "$workdir" \
       --config.train.seed="$seed" "$@"
