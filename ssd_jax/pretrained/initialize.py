@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ssd_jax import config
-from ssd_jax.pretrained import arrays, mobilenet_v1
+from ssd_jax.pretrained import files, mobilenet_v1
 from ssd_jax.train import checkpoint
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _workdir(path: pathlib.Path) -> tuple[dict[str, np.ndarray], config.Input]:
 def _file(
     path: pathlib.Path, experiment: config.Experiment
 ) -> tuple[dict[str, np.ndarray], config.Input]:
-    values = arrays.read(path)
+    values = files.read(path)
     if mobilenet_v1.SIGNATURE not in values:
         raise ValueError(
             f"pretrained: {path} is none of the files that are known here (MobileNetV1 of "

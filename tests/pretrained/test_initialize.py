@@ -11,7 +11,7 @@ from ssd_jax import config, detectors
 from ssd_jax.data.images import decode
 from ssd_jax.models.layers import Style
 from ssd_jax.models.mobilenet import MobileNetV1
-from ssd_jax.pretrained import arrays, initialize, mobilenet_v1
+from ssd_jax.pretrained import files, initialize, mobilenet_v1
 
 
 def slim(seed=0, width=1.0):
@@ -100,7 +100,7 @@ def test_bad_sources_are_messages(experiment, tmp_path):
         return str(caught.value)
 
     assert "is none" in error(tmp_path / "missing.npz")
-    assert "expected a .npz file" in error(_write(tmp_path / "weights.pth", b"x"))
+    assert "cannot be read as torch" in error(_write(tmp_path / "weights.pth", b"x"))
     assert "cannot be read" in error(_write(tmp_path / "broken.npz", b"PK\x03\x04 broken"))
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     assert "none of the files that are known" in error(tmp_path / "other.npz")
@@ -122,7 +122,7 @@ def _write(path, content):
 
 def test_imagenets_classifier_knows_dogs_and_cats(shared):
     path = shared / "weights" / "mobilenet_v1_1.0_224_fp32.npz"
-    values = arrays.read(path)
+    values = files.read(path)
     flat = mobilenet_v1.convert(values)
     tree = flax.traverse_util.unflatten_dict(flat, sep="/")
     variables = {name: tree[name]["backbone"] for name in ("params", "batch_stats")}

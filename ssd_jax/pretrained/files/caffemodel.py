@@ -1,0 +1,117 @@
+"""Caffe's .caffemodel: a NetParameter in protobuf's wire format, old V1 layers included.
+
+Field numbers are those of the released caffe.proto.
+"""
+
+import math
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_LAYER, _V1_LAYER = 100, 2
+# Of a layer and of a V1 layer: name, blobs.
+_FIELDS = {_LAYER: (1, 7), _V1_LAYER: (4, 6)}
+_OLD_SHAPE = (1, 2, 3, 4)  # num, channels, height, width
+_DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
+
+
+def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Returns the blobs as "LAYER/INDEX": 0 is a kernel, 1 its bias; see `files.read`."""
+    arrays: dict[str, np.ndarray] = {}
+    layers = 0
+    for number, kind, value in _fields(memoryview(path.read_bytes())):
+        if number not in _FIELDS or kind != _BYTES:
+            continue
+        layers += 1
+        name_field, blob_field = _FIELDS[number]
+        name, blobs = "", []
+        for field, inner, content in _fields(value):
+            if field == name_field and inner == _BYTES:
+                name = bytes(content).decode()
+            elif field == blob_field and inner == _BYTES:
+                blobs.append(content)
+        for index, blob in enumerate(blobs):
+            key = f"{name}/{index}"
+            if key in arrays:
+                raise ValueError(f"two layers are called {name!r}")
+            arrays[key] = _blob(key, blob)
+    if not layers:
+        raise ValueError("it has no layers")
+    return arrays
+
+
+def _blob(name: str, content: memoryview) -> np.ndarray:
+    old, shape = {}, None
+    parts: dict[int, list[memoryview]] = {_DATA: [], _DOUBLE_DATA: []}
+    for field, kind, value in _fields(content):
+        if field in _OLD_SHAPE and kind == _VARINT:
+            old[field] = value
+        elif field == _SHAPE and kind == _BYTES:
+            shape = _dimensions(value)
+        elif field in parts and kind in (_BYTES, _FIXED32, _FIXED64):
+            parts[field].append(value)
+    is_double = bool(parts[_DOUBLE_DATA])
+    data = b"".join(parts[_DOUBLE_DATA if is_double else _DATA])
+    dtype = np.dtype("<f8" if is_double else "<f4")
+    if len(data) % dtype.itemsize:
+        raise ValueError(f"{name} ends within a number")
+    values = np.frombuffer(data, dtype)
+    if shape is None:
+        shape = [old.get(field, 1) for field in _OLD_SHAPE] if old else [len(values)]
+    # Negative numbers are huge ones in this format.
+    if math.prod(shape) != len(values):
+        raise ValueError(f"{name} has {len(values)} numbers for the shape {tuple(shape)}")
+    return values.astype(np.float32).reshape(shape)
+
+
+def _dimensions(content: memoryview) -> list[int]:
+    shape: list[int] = []
+    for field, kind, value in _fields(content):
+        if field == 1 and kind == _VARINT:
+            shape.append(value)
+        elif field == 1 and kind == _BYTES:
+            at = 0
+            while at < len(value):
+                number, at = _varint(value, at)
+                shape.append(number)
+    if len(shape) > 32:
+        raise ValueError(f"a blob has {len(shape)} dimensions")
+    return shape
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+    """Yields field number, wire type and value of a message."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        number, kind = tag >> 3, tag & 7
+        if kind == _VARINT:
+            value, at = _varint(data, at)
+            yield number, kind, value
+            continue
+        if kind == _BYTES:
+            length, at = _varint(data, at)
+        elif kind in (_FIXED64, _FIXED32):
+            length = 8 if kind == _FIXED64 else 4
+        else:
+            raise ValueError(f"byte {at} has the wire type {kind}, which protobuf does not use")
+        if length > len(data) - at:
+            raise ValueError(f"a field is {length:,} bytes long where {len(data) - at:,} are left")
+        yield number, kind, data[at : at + length]
+        at += length
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """Returns a number and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            raise ValueError("it ends within a number")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("a number is longer than ten bytes")
