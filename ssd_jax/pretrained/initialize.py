@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ssd_jax import config
-from ssd_jax.pretrained import files, mobilenet_v1
+from ssd_jax.pretrained import files, known
 from ssd_jax.train import checkpoint
 
 log = logging.getLogger(__name__)
@@ -32,20 +32,16 @@ def initialize(variables: PyTree, source: str, experiment: config.Experiment) ->
 
     Args:
       variables: fresh, of the detector.
-      source: a workdir of this project, or a .npz file of ImageNet's MobileNetV1 (TF-slim's names).
-      experiment: of the detector; its input must be what the weights were trained on.
+      source: a workdir of this project, or a file of one of `known.FAMILIES`.
+      experiment: of the detector; its input must be what the weights were trained on. The order of
+        the channels and the scale of a file's first convolution are adapted; the mean cannot be.
 
     Raises:
       ValueError: where the source cannot be read, nothing of it fits, or it was trained on another
         normalisation of the pixels.
     """
     path = pathlib.Path(source).expanduser()
-    values, trained_on = _workdir(path) if path.is_dir() else _file(path, experiment)
-    if trained_on != experiment.input:
-        raise ValueError(
-            f"config.input: {experiment.input}, but the weights of {source} were trained on "
-            f"{trained_on}; set config.input to that"
-        )
+    values = _workdir(path, experiment) if path.is_dir() else _file(path, experiment)
     flat = flax.traverse_util.flatten_dict(variables, sep="/")
     fits, misfits = {}, []
     for name, fresh in flat.items():
@@ -81,22 +77,27 @@ def report(fit: Fit, source: str) -> None:
             log.info("  %d %s: %s%s", len(names), heading, ", ".join(names[:_SHOWN]), more)
 
 
-def _workdir(path: pathlib.Path) -> tuple[dict[str, np.ndarray], config.Input]:
-    experiment = config.load(path / config.FILE)
-    variables = jax.device_get(checkpoint.load_variables(path))
-    return flax.traverse_util.flatten_dict(variables, sep="/"), experiment.input
-
-
-def _file(
-    path: pathlib.Path, experiment: config.Experiment
-) -> tuple[dict[str, np.ndarray], config.Input]:
-    values = files.read(path)
-    if mobilenet_v1.SIGNATURE not in values:
+def _workdir(path: pathlib.Path, experiment: config.Experiment) -> dict[str, np.ndarray]:
+    trained_on = config.load(path / config.FILE).input
+    if trained_on != experiment.input:
         raise ValueError(
-            f"pretrained: {path} is none of the files that are known here (MobileNetV1 of "
-            f"TF-slim); its first arrays are {', '.join(list(values)[:_SHOWN])}"
+            f"config.input: {experiment.input}, but the weights of {path} were trained on "
+            f"{trained_on}; set config.input to that"
         )
-    for name, released in mobilenet_v1.SETTINGS.items():
+    variables = jax.device_get(checkpoint.load_variables(path))
+    return flax.traverse_util.flatten_dict(variables, sep="/")
+
+
+def _file(path: pathlib.Path, experiment: config.Experiment) -> dict[str, np.ndarray]:
+    values = files.read(path)
+    family = known.find(values)
+    if family is None:
+        names = ", ".join(family.name for family in known.FAMILIES)
+        raise ValueError(
+            f"pretrained: {path} is none of the files that are known here ({names}); its first "
+            f"arrays are {', '.join(list(values)[:_SHOWN])}"
+        )
+    for name, released in family.settings.items():
         if getattr(experiment.model, name) != released:
             log.warning(
                 "config.model.%s is %r; these weights were trained with %r",
@@ -104,8 +105,8 @@ def _file(
                 getattr(experiment.model, name),
                 released,
             )
-    converted = mobilenet_v1.convert(values)
-    used = set(mobilenet_v1.names().values())
+    converted = family.convert(values, experiment.input)
+    used = {entry.theirs for entry in family.table.values()}
     # Under their own names, so that the account lists them.
     rest = {name: value for name, value in values.items() if name not in used}
-    return converted | rest, mobilenet_v1.INPUT
+    return converted | rest

@@ -1,58 +1,43 @@
 """MobileNetV1 with TF-slim's names, as released for ImageNet."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from ssd_jax import config
 from ssd_jax.models.mobilenet import V1_FEATURES
-
-# A key that tells such a file from others.
-SIGNATURE = "MobilenetV1/Conv2d_0/weights"
-
-# What the released weights were trained with; their padding was TensorFlow's.
-INPUT = config.Input((127.5,) * 3, (127.5,) * 3, "rgb")
-SETTINGS = {"batch_norm": True, "batch_norm_epsilon": 1e-3, "padding": "same"}
-
-# Ours by theirs, after a layer's name.
-_NORM = {
-    "params/bn/scale": "BatchNorm/gamma",
-    "params/bn/bias": "BatchNorm/beta",
-    "batch_stats/bn/mean": "BatchNorm/moving_mean",
-    "batch_stats/bn/var": "BatchNorm/moving_variance",
-}
+from ssd_jax.pretrained.released import Entry, Released
 
 
-def names() -> dict[str, str]:
-    """Returns the name of every array of our backbone, with the name that TF-slim gives it."""
-    layers = {"conv0": ("Conv2d_0", "weights")}
+def _depthwise(kernel: np.ndarray) -> np.ndarray:
+    """[rows, columns, channels, 1] there, and [.., 1, channels] here."""
+    return kernel.transpose(0, 1, 3, 2)
+
+
+def _table() -> dict[str, Entry]:
+    layers = {"conv0": ("Conv2d_0", Entry("weights"))}
     for i in range(1, len(V1_FEATURES)):
-        layers[f"conv{i}_depthwise"] = (f"Conv2d_{i}_depthwise", "depthwise_weights")
-        layers[f"conv{i}_pointwise"] = (f"Conv2d_{i}_pointwise", "weights")
+        depthwise = Entry("depthwise_weights", _depthwise)
+        layers[f"conv{i}_depthwise"] = (f"Conv2d_{i}_depthwise", depthwise)
+        layers[f"conv{i}_pointwise"] = (f"Conv2d_{i}_pointwise", Entry("weights"))
     table = {}
     for ours, (theirs, kernel) in layers.items():
-        for name, key in {"params/conv/kernel": kernel, **_NORM}.items():
-            collection, rest = name.split("/", 1)
-            table[f"{collection}/backbone/{ours}/{rest}"] = f"MobilenetV1/{theirs}/{key}"
+        entries = {
+            ("params", "conv/kernel"): kernel,
+            ("params", "bn/scale"): Entry("BatchNorm/gamma"),
+            ("params", "bn/bias"): Entry("BatchNorm/beta"),
+            ("batch_stats", "bn/mean"): Entry("BatchNorm/moving_mean"),
+            ("batch_stats", "bn/var"): Entry("BatchNorm/moving_variance"),
+        }
+        for (group, name), (key, transform) in entries.items():
+            full = f"MobilenetV1/{theirs}/{key}"
+            table[f"{group}/backbone/{ours}/{name}"] = Entry(full, transform)
     return table
 
 
-def convert(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the backbone's arrays under our names and in our layout.
-
-    Raises:
-      ValueError: where an array is missing.
-    """
-    table = names()
-    if missing := [key for key in table.values() if key not in arrays]:
-        raise ValueError(
-            f"pretrained: expected a whole MobileNetV1, but it lacks {', '.join(missing[:3])}"
-            + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        )
-    converted = {}
-    for ours, theirs in table.items():
-        array = np.asarray(arrays[theirs], np.float32)
-        # A depthwise kernel is [rows, columns, channels, 1] there, and [.., 1, channels] here.
-        is_depthwise = theirs.endswith("depthwise_weights")
-        converted[ours] = array.transpose(0, 1, 3, 2) if is_depthwise else array
-    return converted
+TF_SLIM = Released(
+    name="MobileNetV1 of TF-slim",
+    signature=("MobilenetV1/Conv2d_0/weights",),
+    table=_table(),
+    first="params/backbone/conv0/conv/kernel",
+    input=config.Input((127.5,) * 3, (127.5,) * 3, "rgb"),
+    settings={"batch_norm": True, "batch_norm_epsilon": 1e-3, "padding": "same"},
+)

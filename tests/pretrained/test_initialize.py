@@ -26,7 +26,7 @@ def slim(seed=0, width=1.0):
     }
     rng = np.random.default_rng(seed)
     values = {}
-    for ours, theirs in mobilenet_v1.names().items():
+    for ours, (theirs, _) in mobilenet_v1.TF_SLIM.table.items():
         shape = flat.pop(ours)
         if theirs.endswith("depthwise_weights"):
             shape = (*shape[:2], shape[3], shape[2])
@@ -123,7 +123,7 @@ def _write(path, content):
 def test_imagenets_classifier_knows_dogs_and_cats(shared):
     path = shared / "weights" / "mobilenet_v1_1.0_224_fp32.npz"
     values = files.read(path)
-    flat = mobilenet_v1.convert(values)
+    flat = mobilenet_v1.TF_SLIM.convert(values, mobilenet_v1.TF_SLIM.input)
     tree = flax.traverse_util.unflatten_dict(flat, sep="/")
     variables = {name: tree[name]["backbone"] for name in ("params", "batch_stats")}
     model = MobileNetV1(style=Style(batch_norm=True, epsilon=1e-3, same_padding=True))
@@ -132,7 +132,7 @@ def test_imagenets_classifier_knows_dogs_and_cats(shared):
 
     @jax.jit
     def classify(images):
-        normalized = (images - mobilenet_v1.INPUT.mean[0]) / mobilenet_v1.INPUT.scale[0]
+        normalized = images / 127.5 - 1
         features = model.apply(variables, normalized, train=False)["conv13"]
         return jnp.argmax(features.mean(axis=(1, 2)) @ weights + biases, axis=-1)
 

@@ -1,0 +1,89 @@
+"""What is known of a file of released weights: whose it is, and where each array belongs here."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssd_jax import config
+
+_SHOWN = 3
+_SAME_MEAN = 1.0  # grey levels: of 0-255, below what a picture's compression changes
+
+
+class Entry(NamedTuple):
+    """An array of theirs, and what makes it one of ours."""
+
+    theirs: str
+    transform: Callable[[np.ndarray], np.ndarray] = lambda x: x
+
+
+def from_oihw(kernel: np.ndarray) -> np.ndarray:
+    """A kernel [out, in, rows, columns] (PyTorch, Caffe) as [rows, columns, in, out].
+
+    A depthwise one, [channels, 1, rows, columns], becomes [rows, columns, 1, channels].
+    """
+    return kernel.transpose(2, 3, 1, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Released:
+    """One family of files.
+
+    Attributes:
+      name: for messages.
+      signature: arrays that such a file has and no other family's.
+      table: ours by theirs, as "params/backbone/conv1_1/conv/kernel".
+      first: the first convolution's kernel, among ours.
+      input: what the network was trained to see.
+      settings: fields of config.model that the weights were trained with.
+    """
+
+    name: str
+    signature: tuple[str, ...]
+    table: Mapping[str, Entry]
+    first: str
+    input: config.Input
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def recognises(self, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Returns whether a file's arrays are of this family."""
+        return all(name in arrays for name in self.signature)
+
+    def convert(
+        self, arrays: Mapping[str, np.ndarray], wanted: config.Input
+    ) -> dict[str, np.ndarray]:
+        """Returns the arrays under our names, in our layouts, for a network with another input.
+
+        Raises:
+          ValueError: where an array is missing, or the inputs have different means.
+        """
+        if missing := [x.theirs for x in self.table.values() if x.theirs not in arrays]:
+            raise ValueError(
+                f"pretrained: expected a whole {self.name}, but it lacks "
+                f"{', '.join(missing[:_SHOWN])}"
+                + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
+            )
+        converted = {
+            ours: entry.transform(np.asarray(arrays[entry.theirs], np.float32))
+            for ours, entry in self.table.items()
+        }
+        converted[self.first] = _for_input(converted[self.first], self.input, wanted)
+        return converted
+
+
+def _for_input(kernel: np.ndarray, trained: config.Input, wanted: config.Input) -> np.ndarray:
+    """Returns the first kernel for pixels in another order and on another scale: exactly the same.
+
+    Another mean would need a bias that differs at the border, where zeros are padded.
+    """
+    if np.abs(np.subtract(trained.mean, wanted.mean)).max() > _SAME_MEAN:
+        raise ValueError(
+            f"config.input: the mean is {wanted.mean}, but these weights were trained on "
+            f"{trained}; set config.input.mean to that"
+        )
+    in_rgb = kernel if trained.channel_order == "rgb" else kernel[:, :, ::-1]
+    factor = np.divide(wanted.scale, trained.scale).astype(np.float32)
+    in_rgb = in_rgb * factor[:, None]
+    return in_rgb if wanted.channel_order == "rgb" else in_rgb[:, :, ::-1]

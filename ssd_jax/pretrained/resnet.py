@@ -1,0 +1,93 @@
+"""ResNet-50 and ResNet-101 of torchvision (and timm, which kept its names) and of Caffe."""
+
+from ssd_jax import config
+from ssd_jax.models.resnet import block_names
+from ssd_jax.pretrained.released import Entry, Released, from_oihw
+from ssd_jax.pretrained.vgg16 import TORCHVISION_INPUT
+
+# Ours, torchvision's and Caffe's name of a block's convolutions.
+_CONVOLUTIONS = (
+    ("branch1", "downsample.0", "downsample.1", "branch1"),
+    ("branch2a", "conv1", "bn1", "branch2a"),
+    ("branch2b", "conv2", "bn2", "branch2b"),
+    ("branch2c", "conv3", "bn3", "branch2c"),
+)
+
+
+def _torch_layer(ours: str, conv: str, norm: str) -> dict[str, Entry]:
+    return {
+        f"params/backbone/{ours}/conv/kernel": Entry(f"{conv}.weight", from_oihw),
+        f"params/backbone/{ours}/bn/scale": Entry(f"{norm}.weight"),
+        f"params/backbone/{ours}/bn/bias": Entry(f"{norm}.bias"),
+        f"batch_stats/backbone/{ours}/bn/mean": Entry(f"{norm}.running_mean"),
+        f"batch_stats/backbone/{ours}/bn/var": Entry(f"{norm}.running_var"),
+    }
+
+
+def _torch_table(depth: int) -> dict[str, Entry]:
+    table = _torch_layer("conv1", "conv1", "bn1")
+    places = dict.fromkeys("2345", 0)
+    for block in block_names(depth):
+        stage = block[3]
+        prefix = f"layer{int(stage) - 1}.{places[stage]}"
+        for ours, conv, norm, _ in _CONVOLUTIONS:
+            if ours == "branch1" and places[stage] > 0:
+                continue
+            table |= _torch_layer(f"{block}/{ours}", f"{prefix}.{conv}", f"{prefix}.{norm}")
+        places[stage] += 1
+    return table
+
+
+def _caffe_layer(ours: str, conv: str, suffix: str) -> dict[str, Entry]:
+    """BatchNorm's statistics and its factors are two layers there; the third blob is 1."""
+    return {
+        f"params/backbone/{ours}/conv/kernel": Entry(f"{conv}/0", from_oihw),
+        f"params/backbone/{ours}/bn/scale": Entry(f"scale{suffix}/0"),
+        f"params/backbone/{ours}/bn/bias": Entry(f"scale{suffix}/1"),
+        f"batch_stats/backbone/{ours}/bn/mean": Entry(f"bn{suffix}/0"),
+        f"batch_stats/backbone/{ours}/bn/var": Entry(f"bn{suffix}/1"),
+    }
+
+
+def _caffe_table(depth: int) -> dict[str, Entry]:
+    table = _caffe_layer("conv1", "conv1", "_conv1")
+    firsts = set()
+    for block in block_names(depth):
+        stage = block[3]
+        for ours, _, _, theirs in _CONVOLUTIONS:
+            if ours == "branch1" and stage in firsts:
+                continue
+            suffix = f"{block.removeprefix('res')}_{theirs}"
+            table |= _caffe_layer(f"{block}/{ours}", f"res{suffix}", suffix)
+        firsts.add(stage)
+    return table
+
+
+_FIRST = "params/backbone/conv1/conv/kernel"
+# What ResNet-101 has and ResNet-50 has not; the deeper one is therefore asked first.
+_DEEP = {50: "layer3.5.conv1.weight", 101: "layer3.22.conv1.weight"}
+_DEEP_CAFFE = {50: "res4f_branch2a/0", 101: "res4b22_branch2a/0"}
+
+TORCHVISION = {
+    depth: Released(
+        name=f"ResNet-{depth} of torchvision",
+        signature=("conv1.weight", "layer4.2.conv3.weight", _DEEP[depth]),
+        table=_torch_table(depth),
+        first=_FIRST,
+        input=TORCHVISION_INPUT,
+        settings={"batch_norm": True, "batch_norm_epsilon": 1e-5, "resnet_form": "torchvision"},
+    )
+    for depth in (101, 50)
+}
+CAFFE = {
+    depth: Released(
+        name=f"ResNet-{depth} of Caffe",
+        signature=("conv1/0", "res2a_branch1/0", _DEEP_CAFFE[depth]),
+        table=_caffe_table(depth),
+        first=_FIRST,
+        # Its mean is a picture, whose mean colour this is.
+        input=config.Input((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "bgr"),
+        settings={"batch_norm": True, "batch_norm_epsilon": 1e-5, "resnet_form": "original"},
+    )
+    for depth in (101, 50)
+}
