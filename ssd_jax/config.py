@@ -55,6 +55,7 @@ class Model:
     negative_filtering: bool = True
     cascade: bool = True  # two-step regression
     transfer_connections: bool = True
+    transfer_channels: int = 256  # of their convolutions, before `width`
     dtype: str = "float32"  # of the convolutions; parameters and losses stay float32
 
 
