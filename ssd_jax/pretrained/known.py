@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ssd_jax.pretrained import mobilenet_v1, resnet, vgg16
+from ssd_jax.pretrained import mobilenet_v1, mobilenet_v2, resnet, vgg16
 from ssd_jax.pretrained.released import Released
 
 # In the order in which they are asked: a file of the first also has what the second looks for.
 FAMILIES: tuple[Released, ...] = (
     mobilenet_v1.TF_SLIM,
+    mobilenet_v2.TORCHVISION,
     vgg16.TORCHVISION,
     vgg16.CAFFE,
     vgg16.CAFFE_REDUCED,

@@ -14,7 +14,8 @@ _CONVOLUTIONS = (
 )
 
 
-def _torch_layer(ours: str, conv: str, norm: str) -> dict[str, Entry]:
+def torch_layer(ours: str, conv: str, norm: str) -> dict[str, Entry]:
+    """Returns the table of a convolution and its BatchNorm, by their names in PyTorch."""
     return {
         f"params/backbone/{ours}/conv/kernel": Entry(f"{conv}.weight", from_oihw),
         f"params/backbone/{ours}/bn/scale": Entry(f"{norm}.weight"),
@@ -25,7 +26,7 @@ def _torch_layer(ours: str, conv: str, norm: str) -> dict[str, Entry]:
 
 
 def _torch_table(depth: int) -> dict[str, Entry]:
-    table = _torch_layer("conv1", "conv1", "bn1")
+    table = torch_layer("conv1", "conv1", "bn1")
     places = dict.fromkeys("2345", 0)
     for block in block_names(depth):
         stage = block[3]
@@ -33,7 +34,7 @@ def _torch_table(depth: int) -> dict[str, Entry]:
         for ours, conv, norm, _ in _CONVOLUTIONS:
             if ours == "branch1" and places[stage] > 0:
                 continue
-            table |= _torch_layer(f"{block}/{ours}", f"{prefix}.{conv}", f"{prefix}.{norm}")
+            table |= torch_layer(f"{block}/{ours}", f"{prefix}.{conv}", f"{prefix}.{norm}")
         places[stage] += 1
     return table
 

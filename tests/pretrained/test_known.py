@@ -10,7 +10,7 @@ import pytest
 
 from ssd_jax import config
 from ssd_jax.models.layers import Style
-from ssd_jax.models.mobilenet import MobileNetV1
+from ssd_jax.models.mobilenet import MobileNetV1, MobileNetV2
 from ssd_jax.models.resnet import ResNet
 from ssd_jax.models.vgg import VGG16
 from ssd_jax.pretrained import known, resnet, vgg16
@@ -22,6 +22,8 @@ def backbone(family):
         return VGG16()
     if "MobileNetV1" in family.name:
         return MobileNetV1()
+    if "MobileNetV2" in family.name:
+        return MobileNetV2()
     return ResNet(int(re.search(r"ResNet-(\d+)", family.name)[1]), style=Style(batch_norm=True))
 
 

@@ -1,0 +1,102 @@
+"""torchvision's backbones, with random weights, through our readers and tables: the same maps.
+
+Runs where torch and torchvision are installed; last with 2.15.0 and 0.29.2.
+"""
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssd_jax import config
+from ssd_jax.models.layers import Style
+from ssd_jax.models.mobilenet import MobileNetV2
+from ssd_jax.models.resnet import ResNet
+from ssd_jax.models.vgg import VGG16
+from ssd_jax.pretrained import files, known
+from ssd_jax.pretrained.vgg16 import TORCHVISION_INPUT
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
+
+# Another order and another scale than torchvision's: the first kernel has to be adapted.
+INPUT = config.Input(TORCHVISION_INPUT.mean, (1.0, 1.0, 1.0), "bgr")
+
+
+def randomised(model):
+    """Statistics as a training leaves them, so that a wrong one shows."""
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(layer.running_mean, 0, 0.2)
+            torch.nn.init.uniform_(layer.running_var, 0.5, 1.5)
+            torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
+            torch.nn.init.normal_(layer.bias, 0, 0.2)
+    return model.eval()
+
+
+def resnet_maps(model, x):
+    x = model.maxpool(model.relu(model.bn1(model.conv1(x))))
+    maps = []
+    for layer in (model.layer1, model.layer2, model.layer3, model.layer4):
+        x = layer(x)
+        maps.append(x)
+    return maps
+
+
+def maps_after(*numbers):
+    def maps(model, x):
+        found = []
+        for i, layer in enumerate(model.features):
+            x = layer(x)
+            if i in numbers:
+                found.append(x)
+        return found
+
+    return maps
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "ours", "features"),
+    [
+        (
+            "resnet50",
+            resnet_maps,
+            ResNet(50, form="torchvision", style=Style(batch_norm=True)),
+            ("res2c", "res3d", "res4f", "res5c"),
+        ),
+        (
+            "mobilenet_v2",
+            maps_after(0, 1, 4, 17, 18),
+            MobileNetV2(style=Style(batch_norm=True, relu6=True)),
+            ("conv0", "block1", "block4", "block17", "conv18"),
+        ),
+        (
+            "vgg16",
+            maps_after(3, 8, 15, 22, 29),
+            VGG16(),
+            ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3"),
+        ),
+    ],
+)
+def test_maps_are_the_same(name, theirs, ours, features, tmp_path):
+    torch.manual_seed(0)
+    model = randomised(getattr(torchvision.models, name)(weights=None))
+    torch.save(model.state_dict(), tmp_path / "x.pth")
+    arrays = files.read(tmp_path / "x.pth")
+    converted = known.find(arrays).convert(arrays, INPUT)
+    tree = flax.traverse_util.unflatten_dict(converted, sep="/")
+    variables = {group: part["backbone"] for group, part in tree.items()}
+
+    picture = torch.rand(1, 3, 96, 96)
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    deviation = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    with torch.no_grad():
+        expected = theirs(model, (picture - mean) / deviation)
+    pixels = np.asarray(picture.permute(0, 2, 3, 1)) * 255
+    images = jnp.asarray((pixels - np.array(INPUT.mean))[..., ::-1], jnp.float32)
+    found = jax.jit(lambda v, x: ours.apply(v, x, train=False))(variables, images)
+    for feature, values in zip(features, expected, strict=True):
+        values = values.permute(0, 2, 3, 1).numpy()
+        difference = np.abs(np.asarray(found[feature]) - values).max()
+        assert difference <= 1e-4 * np.abs(values).max(), feature
