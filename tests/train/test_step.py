@@ -60,8 +60,9 @@ def test_one_device_and_eight_give_the_same_training(experiment):
         np.testing.assert_allclose(a.loss, b.loss, rtol=1e-5)
     for name in ("params", "batch_stats"):
         jax.tree.map(
-            # Sums in another order: what is nearly 0 differs by the rounding of its terms.
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+            # Sums in another order: what is nearly 0 differs by the rounding of its terms, which
+            # for a map's mean are some units large.
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=5e-6),
             getattr(one, name),
             getattr(eight, name),
         )
