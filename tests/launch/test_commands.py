@@ -158,3 +158,28 @@ def test_benchmark_and_a_peer_that_is_absent(shapes_dir, tmp_path):
         assert "--peer torchvision is left out" in result.stderr
     else:
         assert any(name.startswith("torchvision") for name in names)
+
+
+def test_compare_puts_runs_side_by_side(run):
+    workdir, _, _ = run
+    result = command("compare", str(workdir), "--per_class")
+    assert result.returncode == 0, result.stderr
+    assert "quickstart" in result.stdout
+    assert "triangle" in result.stdout
+    assert "name the workdirs" in command("compare").stderr
+
+
+def test_boxes_are_clustered(shapes_dir, tmp_path):
+    result = command(
+        "anchors",
+        "--config=configs/quickstart.py",
+        f"--config.data.data_dir={shapes_dir}",
+        "--data=shapes:train",
+        "--data=shapes:val",
+        "--kmeans",
+        "--clusters=3",
+        f"--output={tmp_path}",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "boxes of shapes:train, shapes:val on 128 x 128" in result.stdout.replace("\n", " ")
+    assert (tmp_path / "clusters.png").stat().st_size > 10_000
