@@ -56,7 +56,10 @@ class AnchorDetector:
             decoder=experiment.decoder,
         )
         images = jax.ShapeDtypeStruct((1, *spec.image_size, 3), jnp.float32)
-        targets = Targets(*_shapes(((1, 1, 4), jnp.float32), ((1, 1), jnp.int32), ((1, 1), bool)))
+        shape = jax.ShapeDtypeStruct
+        targets = Targets(
+            shape((1, 1, 4), jnp.float32), shape((1, 1), jnp.int32), shape((1, 1), jnp.bool_)
+        )
         predictions, _ = jax.eval_shape(
             lambda x: model.init_with_output(
                 jax.random.key(0), normalize(x, detector.input), train=False
@@ -105,7 +108,3 @@ class AnchorDetector:
     def detect(self, predictions: Any) -> Detections:
         """Returns each image's detections; see `Detector.detect`."""
         raise NotImplementedError
-
-
-def _shapes(*specs: tuple[tuple[int, ...], Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
-    return tuple(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in specs)

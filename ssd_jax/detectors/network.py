@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from ssd_jax import config
 from ssd_jax.detectors import backbones
+from ssd_jax.models import prediction_module
 from ssd_jax.models.source_maps import EXTRA_FORMS, SourceMaps
 
 
@@ -17,6 +18,11 @@ def source_maps(spec: config.Model) -> SourceMaps:
     if spec.extras_form not in EXTRA_FORMS:
         raise ValueError(
             f"config.model.extras_form: expected one of {EXTRA_FORMS}, got {spec.extras_form!r}"
+        )
+    if spec.prediction_module not in prediction_module.FORMS:
+        raise ValueError(
+            f"config.model.prediction_module: expected one of {prediction_module.FORMS}, got "
+            f"{spec.prediction_module!r}"
         )
     return SourceMaps(
         backbone=backbones.build(spec),

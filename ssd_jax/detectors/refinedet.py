@@ -138,6 +138,7 @@ def build(experiment: config.Experiment) -> RefineDetDetector:
         negative_filtering=spec.negative_filtering,
         transfer_connections=spec.transfer_connections,
         prediction_module=spec.prediction_module,
+        prediction_kernel=spec.prediction_kernel,
         channels=spec.transfer_channels,
         width=spec.width,
         style=backbones.style(spec),

@@ -10,7 +10,6 @@ from ssd_jax.detectors import backbones, network
 from ssd_jax.detectors.anchor_detector import AnchorDetector
 from ssd_jax.detectors.anchors import boxes_per_cell
 from ssd_jax.detectors.suppression import suppress
-from ssd_jax.models import prediction_module
 from ssd_jax.models.deconvolution import COMBINATIONS
 from ssd_jax.models.dssd import DSSD
 from ssd_jax.models.ssd import SSD
@@ -65,11 +64,6 @@ class SSDDetector(AnchorDetector):
 def build(experiment: config.Experiment) -> SSDDetector:
     """Returns the detector of a config whose `model.name` is "ssd"; see `detectors.build`."""
     spec = experiment.model
-    if spec.prediction_module not in prediction_module.FORMS:
-        raise ValueError(
-            f"config.model.prediction_module: expected one of {prediction_module.FORMS}, got "
-            f"{spec.prediction_module!r}"
-        )
     if spec.deconvolution not in ("", *COMBINATIONS):
         raise ValueError(
             f"config.model.deconvolution: expected '' or one of {COMBINATIONS}, got "

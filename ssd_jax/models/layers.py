@@ -116,7 +116,7 @@ def _matmul_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]
 
 def _matmul_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    # Without the barrier XLA computes what leads to these a second time, transposed.
+    # Without the barrier XLA computes what leads to it a second time, transposed.
     cotangent = jax.lax.optimization_barrier(cotangent)
     pixels = tuple(range(x.ndim - 1))
     of_kernel = jax.lax.dot_general(x, cotangent, ((pixels, pixels), ((), ())))

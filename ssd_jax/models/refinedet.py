@@ -30,7 +30,8 @@ class RefineDet(nn.Module):
         there is no ARM.
       transfer_connections: the detection module (ODM) reads transfer connection blocks; otherwise
         the ARM's maps.
-      prediction_module: before every head, a form of `PredictionModule`; "c" on ResNet-101.
+      prediction_module, prediction_kernel: before every head; see `PredictionModule`. Released with
+        "c" on ResNet-101.
       channels: of the transfer connections.
       width, style: of all but the heads, which have no BatchNorm but its dtype.
     """
@@ -43,6 +44,7 @@ class RefineDet(nn.Module):
     negative_filtering: bool = True
     transfer_connections: bool = True
     prediction_module: str = "a"
+    prediction_kernel: int = 3
     channels: int = 256
     width: float = 1.0
     style: Style = Style()
@@ -92,8 +94,10 @@ class RefineDet(nn.Module):
         return results
 
     def _before_heads(self, name: str, maps: Sequence[FeatureMap], train: bool) -> list[FeatureMap]:
-        form, width, style = self.prediction_module, self.width, self.style
+        form, kernel = self.prediction_module, self.prediction_kernel
         return [
-            PredictionModule(form, width=width, style=style, name=f"{name}_pm{i}")(x, train=train)
+            PredictionModule(form, kernel, self.width, self.style, name=f"{name}_pm{i}")(
+                x, train=train
+            )
             for i, x in enumerate(maps, start=1)
         ]

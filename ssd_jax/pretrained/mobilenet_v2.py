@@ -1,9 +1,7 @@
 """MobileNetV2 of torchvision."""
 
 from ssd_jax.models.mobilenet import V2_NUM_BLOCKS
-from ssd_jax.pretrained.released import Entry, Released
-from ssd_jax.pretrained.resnet import torch_layer
-from ssd_jax.pretrained.vgg16 import TORCHVISION_INPUT
+from ssd_jax.pretrained.released import TORCHVISION_INPUT, Entry, Released, torch_layer
 
 
 def _table() -> dict[str, Entry]:

@@ -11,6 +11,9 @@ from ssd_jax import config
 _SHOWN = 3
 _SAME_MEAN = 1.0  # grey levels: of 0-255, below what a picture's compression changes
 
+# torchvision's means and deviations of pictures on 0-1.
+TORCHVISION_INPUT = config.Input((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "rgb")
+
 
 class Entry(NamedTuple):
     """An array of theirs, and what makes it one of ours."""
@@ -25,6 +28,17 @@ def from_oihw(kernel: np.ndarray) -> np.ndarray:
     A depthwise one, [channels, 1, rows, columns], becomes [rows, columns, 1, channels].
     """
     return kernel.transpose(2, 3, 1, 0)
+
+
+def torch_layer(ours: str, conv: str, norm: str) -> dict[str, Entry]:
+    """Returns the table of a convolution and its BatchNorm, by their names in PyTorch."""
+    return {
+        f"params/backbone/{ours}/conv/kernel": Entry(f"{conv}.weight", from_oihw),
+        f"params/backbone/{ours}/bn/scale": Entry(f"{norm}.weight"),
+        f"params/backbone/{ours}/bn/bias": Entry(f"{norm}.bias"),
+        f"batch_stats/backbone/{ours}/bn/mean": Entry(f"{norm}.running_mean"),
+        f"batch_stats/backbone/{ours}/bn/var": Entry(f"{norm}.running_var"),
+    }
 
 
 @dataclasses.dataclass(frozen=True)

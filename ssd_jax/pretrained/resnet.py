@@ -2,8 +2,13 @@
 
 from ssd_jax import config
 from ssd_jax.models.resnet import block_names
-from ssd_jax.pretrained.released import Entry, Released, from_oihw
-from ssd_jax.pretrained.vgg16 import TORCHVISION_INPUT
+from ssd_jax.pretrained.released import (
+    TORCHVISION_INPUT,
+    Entry,
+    Released,
+    from_oihw,
+    torch_layer,
+)
 
 # Ours, torchvision's and Caffe's name of a block's convolutions.
 _CONVOLUTIONS = (
@@ -12,17 +17,6 @@ _CONVOLUTIONS = (
     ("branch2b", "conv2", "bn2", "branch2b"),
     ("branch2c", "conv3", "bn3", "branch2c"),
 )
-
-
-def torch_layer(ours: str, conv: str, norm: str) -> dict[str, Entry]:
-    """Returns the table of a convolution and its BatchNorm, by their names in PyTorch."""
-    return {
-        f"params/backbone/{ours}/conv/kernel": Entry(f"{conv}.weight", from_oihw),
-        f"params/backbone/{ours}/bn/scale": Entry(f"{norm}.weight"),
-        f"params/backbone/{ours}/bn/bias": Entry(f"{norm}.bias"),
-        f"batch_stats/backbone/{ours}/bn/mean": Entry(f"{norm}.running_mean"),
-        f"batch_stats/backbone/{ours}/bn/var": Entry(f"{norm}.running_var"),
-    }
 
 
 def _torch_table(depth: int) -> dict[str, Entry]:

@@ -6,11 +6,9 @@ import numpy as np
 
 from ssd_jax import config
 from ssd_jax.models.vgg import STAGES
-from ssd_jax.pretrained.released import Entry, Released, from_oihw
+from ssd_jax.pretrained.released import TORCHVISION_INPUT, Entry, Released, from_oihw
 
 CAFFE_INPUT = config.Input((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "bgr")
-# torchvision's means and deviations of pictures on 0-1.
-TORCHVISION_INPUT = config.Input((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "rgb")
 
 _CONVOLUTIONS = [f"conv{stage}_{i}" for stage, count, _ in STAGES for i in range(1, count + 1)]
 # The convolutions among the modules of torchvision's `features` and of the port's list.

@@ -154,3 +154,12 @@ def test_a_size_whose_maps_do_not_halve_is_refused():
     values.model.image_size = (300, 300)
     with pytest.raises(ValueError, match=r"config\.model\.image_size: maps of .* multiple of 64"):
         detectors.build(config.resolve(values))
+
+
+def test_prediction_modules_are_checked_and_take_their_kernel():
+    _, released, _ = build("320", "resnet101")
+    _, figure, _ = build("320", "resnet101", prediction_kernel=1)
+    # Before four heads of each module, 3x3 of 256 channels becomes 1x1.
+    assert count(released) - count(figure) == 8 * 8 * 256 * 256
+    with pytest.raises(ValueError, match=r"config\.model\.prediction_module: expected .* got 'e'"):
+        build("320", "vgg16", prediction_module="e")

@@ -15,7 +15,7 @@ from ssd_jax.models.mobilenet import MobileNetV2
 from ssd_jax.models.resnet import ResNet
 from ssd_jax.models.vgg import VGG16
 from ssd_jax.pretrained import files, known
-from ssd_jax.pretrained.vgg16 import TORCHVISION_INPUT
+from ssd_jax.pretrained.released import TORCHVISION_INPUT
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
