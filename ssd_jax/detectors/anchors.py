@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ssd_jax import config
+from ssd_jax.detectors import network
 from ssd_jax.ops.anchors import AnchorMap, AnchorSpec, both_orientations, linear_scales, preset
 
 MapSizes = Sequence[tuple[int, int]]
@@ -54,6 +55,17 @@ def anchor_spec(
     high = [x or None for x in _per_map("max_sizes", anchors.max_sizes or (0.0,) * m, m)]
     maps = tuple(map(AnchorMap, map_sizes, low, high, ratios, steps))
     return AnchorSpec(image_size, maps, clip=anchors.clip, whole_pixels=anchors.whole_pixels)
+
+
+def experiment_spec(experiment: config.Experiment) -> AnchorSpec:
+    """Returns the anchors of a config's detector without building it; classes play no part.
+
+    Raises:
+      ValueError: where fields contradict each other, naming them.
+    """
+    model = experiment.model
+    sizes = network.map_sizes(network.source_maps(model), model.image_size)
+    return anchor_spec(experiment.anchors, model.image_size, sizes)
 
 
 def boxes_per_cell(anchors: config.Anchors, num_maps: int) -> tuple[int, ...]:

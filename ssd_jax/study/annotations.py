@@ -18,6 +18,7 @@ class ImageBoxes(NamedTuple):
     image_id: str
     boxes_xyxy: Float[np.ndarray, "n 4"]  # normalised
     labels: Int[np.ndarray, " n"]  # 1 .. C-1
+    size: tuple[int, int] | None = None  # height, width of the picture, pixels; None: not known
 
 
 class BoxSet(NamedTuple):
@@ -38,7 +39,8 @@ def read(sources: Sequence[str], data_dir: str = "datasets") -> BoxSet:
     """Returns the boxes of several sources together.
 
     Args:
-      sources: each a COCO file (.json or .json.gz), or NAME:SPLIT of a prepared data set.
+      sources: each a COCO file (.json or .json.gz), or NAME:SPLIT of a prepared data set, or
+        several of them separated by commas.
       data_dir: of the latter.
 
     Raises:
@@ -46,6 +48,7 @@ def read(sources: Sequence[str], data_dir: str = "datasets") -> BoxSet:
     """
     if not sources:
         raise ValueError("annotations.read: expected at least one source, got none")
+    sources = [one.strip() for source in sources for one in source.split(",")]
     sets = [_read_one(source, data_dir) for source in sources]
     for source, one in zip(sources, sets, strict=True):
         if one.class_names != sets[0].class_names:
@@ -69,7 +72,14 @@ def _read_one(source: str, data_dir: str) -> BoxSet:
     for record in (opened[i] for i in range(len(opened))):
         keep = ~record.crowd
         dropped += int(record.crowd.sum())
-        images.append(ImageBoxes(record.image_id, record.boxes_xyxy[keep], record.labels[keep]))
+        images.append(
+            ImageBoxes(
+                record.image_id,
+                record.boxes_xyxy[keep],
+                record.labels[keep],
+                (record.height, record.width),
+            )
+        )
     return BoxSet(source, opened.class_names, tuple(images), dropped)
 
 
@@ -104,6 +114,7 @@ def _read_coco(path: pathlib.Path) -> BoxSet:
             names[image],
             np.clip(np.array(boxes[image], np.float32).reshape(-1, 4), 0, 1),
             np.array(labels[image], np.int32),
+            (sizes[image][1], sizes[image][0]),
         )
         for image in sizes
     )
