@@ -29,9 +29,13 @@ class BoxSet(NamedTuple):
     images: tuple[ImageBoxes, ...]
     dropped: int  # boxes without area, and crowds
 
+    def boxes(self) -> Float[np.ndarray, "n 4"]:
+        """Returns every box, image by image, normalised."""
+        return np.concatenate([np.zeros((0, 4)), *(image.boxes_xyxy for image in self.images)])
+
     def sides(self) -> Float[np.ndarray, "n 2"]:
         """Returns width and height of every box, normalised: of the picture warped to a square."""
-        boxes = np.concatenate([np.zeros((0, 4)), *(image.boxes_xyxy for image in self.images)])
+        boxes = self.boxes()
         return boxes[:, 2:] - boxes[:, :2]
 
 

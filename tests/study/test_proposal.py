@@ -1,0 +1,107 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from configs import mobilenet_ssd, quickstart, refinedet, ssd
+from ssd_jax import config
+from ssd_jax.detectors.anchors import experiment_spec
+from ssd_jax.study import annotations, coverage, proposal
+
+
+def box_set(boxes):
+    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+    labels = np.ones(len(boxes), np.int32)
+    return annotations.BoxSet("made", ("cat",), (annotations.ImageBoxes("0", boxes, labels),), 0)
+
+
+def random_boxes(count, low, high, seed=0):
+    """Squares and boxes of 1:2 and 2:1, with sides from `low` to `high` of the picture."""
+    rng = np.random.default_rng(seed)
+    side = np.exp(rng.uniform(np.log(low), np.log(high), (count, 1)))
+    root = np.sqrt(rng.choice([0.5, 1, 2], (count, 1)))
+    sides = np.concatenate((side * root, side / root), axis=1)
+    corner = rng.uniform(0, 1, (count, 2)) * (1 - sides)
+    return np.concatenate((corner, corner + sides), axis=1)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ssd.get_config("300,voc"),
+        ssd.get_config("small,bccd"),  # not square, a first scale of its own
+        mobilenet_ssd.get_config("300,voc"),  # one square in the cells of its first map
+        refinedet.get_config("320,vgg16,voc"),  # in all cells
+        quickstart.get_config(),  # no ratios
+    ],
+    ids=lambda values: values.name,
+)
+def test_the_flags_build_the_anchors_that_are_proposed(values):
+    experiment = config.resolve(values)
+    proposed = proposal.propose(experiment, box_set(random_boxes(300, 0.05, 0.6)), clusters=12)
+    wanted = dataclasses.replace(experiment, anchors=proposed)
+    now, then = experiment_spec(experiment), experiment_spec(wanted)
+    assert then.per_cell == now.per_cell
+    assert then.num_anchors == now.num_anchors
+    lows = [entry.min_size for entry in then.maps]
+    assert lows == sorted(lows)
+
+    command_line = ["train", *proposal.overrides(experiment.anchors, proposed)]
+    parsed = flags.FlagValues()
+    flag = config_flags.DEFINE_config_dict("config", values, flag_values=parsed)
+    parsed(command_line)
+    assert config.resolve(flag.value) == wanted
+
+
+def test_it_covers_more_than_anchors_for_other_boxes():
+    # Squares of the quickstart's maps begin at 15 pixels of 128; these are 6 to 13.
+    experiment = config.resolve(quickstart.get_config())
+    data = box_set(random_boxes(400, 0.05, 0.1))
+    now = coverage.measure(experiment, data).figures()["covered"]
+    proposed = proposal.propose(experiment, data, clusters=8)
+    then = coverage.measure(dataclasses.replace(experiment, anchors=proposed), data)
+    assert then.figures()["covered"] > now + 0.1
+
+
+def test_sizes_are_found():
+    # Boxes of 24 and 80 pixels in the centres of cells, by thirds: the first two maps of the
+    # quickstart's, 16 x 16 and 8 x 8, have their cells at 4, 12, 20, ... and 8, 24, 40, ...
+    def at(x, y, side):
+        return np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2]) / 128
+
+    boxes = [at(20 + 8 * (i % 11), 20 + 8 * (i // 11), 24 + 0.01 * i) for i in range(110)]
+    boxes += [at(56 + 16 * (i % 2), 56 + 16 * (i // 2 % 2), 80 + 0.01 * i) for i in range(50)]
+    experiment = config.resolve(quickstart.get_config())
+    data = box_set(boxes)
+    proposed = proposal.propose(experiment, data, clusters=6)
+    then = coverage.measure(dataclasses.replace(experiment, anchors=proposed), data)
+    assert then.figures()["covered"] == 1
+    assert then.figures()["best_iou"] > 0.97
+    assert proposed.min_sizes[0] == pytest.approx(24.5, abs=0.6)
+
+
+def test_the_search_sees_what_the_matcher_sees():
+    # The best IoU by the nearest cell, beside that over all anchors.
+    experiment = config.resolve(ssd.get_config("small,bccd"))
+    spec = experiment_spec(experiment)
+    boxes = random_boxes(200, 0.03, 0.9)
+    found = coverage.measure(experiment, box_set(boxes)).best_iou
+    pixels = boxes * np.array((256, 192) * 2)
+    best = np.zeros(len(boxes))
+    for entry in spec.maps:
+        distance = proposal._to_nearest_centre(pixels, entry, spec.image_size)
+        second = np.sqrt(entry.min_size * entry.max_size)
+        shapes = [(entry.min_size, entry.min_size), (second, second)]
+        for ratio in entry.ratios:
+            shapes.append((entry.min_size * ratio**0.5, entry.min_size / ratio**0.5))
+        for shape in shapes:
+            best = np.maximum(best, proposal._shape_iou(pixels, distance, *shape))
+    np.testing.assert_allclose(found, best, atol=1e-5)
+
+
+def test_too_few_clusters_for_the_maps():
+    experiment = config.resolve(quickstart.get_config())
+    with pytest.raises(ValueError, match=r"more sizes than the 4 maps, got 4 of 4 clusters"):
+        proposal.propose(experiment, box_set(random_boxes(50, 0.1, 0.5)), clusters=4)
