@@ -40,7 +40,7 @@ def propose(
       seed: of the clustering, and of the choice of boxes where there are more than 50,000.
 
     Returns:
-      The config's group, in sizes of pixels.
+      The config's group, in sizes of pixels; what plays no part beside them stays as it was.
 
     Raises:
       ValueError: for too few clusters, or too few different boxes.
@@ -64,11 +64,14 @@ def propose(
     # The second square's side is the root of both sizes' product.
     high = [round(float(b**2 / a), 2) if b else 0.0 for a, b in chosen]
     steps = tuple(float(entry.step[0]) for entry in spec.maps if entry.step is not None)
-    return config.Anchors(
+    return dataclasses.replace(
+        experiment.anchors,
+        preset="",
         min_sizes=tuple(float(a) for a, _ in chosen),
         max_sizes=tuple(high) if any(high) else (),
         ratios=tuple(ratios),
         steps=steps,
+        whole_pixels=False,
         clip=spec.clip,
     )
 

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -7,8 +8,10 @@ from ml_collections import config_flags
 
 from configs import mobilenet_ssd, quickstart, refinedet, ssd
 from ssd_jax import config
-from ssd_jax.detectors.anchors import experiment_spec
-from ssd_jax.study import annotations, coverage, proposal
+from ssd_jax.detectors.anchors import anchor_spec, experiment_spec
+from ssd_jax.ops import boxes as ops_boxes
+from ssd_jax.ops.anchors import generate
+from ssd_jax.study import annotations, clustering, coverage, proposal
 
 
 def box_set(boxes):
@@ -50,7 +53,9 @@ def test_the_flags_build_the_anchors_that_are_proposed(values):
 
     command_line = ["train", *proposal.overrides(experiment.anchors, proposed)]
     parsed = flags.FlagValues()
-    flag = config_flags.DEFINE_config_dict("config", values, flag_values=parsed)
+    flag = config_flags.DEFINE_config_dict(
+        "config", values, flag_values=parsed, sys_argv=command_line
+    )
     parsed(command_line)
     assert config.resolve(flag.value) == wanted
 
@@ -62,24 +67,36 @@ def test_it_covers_more_than_anchors_for_other_boxes():
     now = coverage.measure(experiment, data).figures()["covered"]
     proposed = proposal.propose(experiment, data, clusters=8)
     then = coverage.measure(dataclasses.replace(experiment, anchors=proposed), data)
-    assert then.figures()["covered"] > now + 0.1
+    assert then.figures()["covered"] > 1.5 * now
 
 
-def test_sizes_are_found():
-    # Boxes of 24 and 80 pixels in the centres of cells, by thirds: the first two maps of the
-    # quickstart's, 16 x 16 and 8 x 8, have their cells at 4, 12, 20, ... and 8, 24, 40, ...
-    def at(x, y, side):
-        return np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2]) / 128
+def test_no_other_choice_of_the_sizes_covers_more():
+    # Two maps with two squares in a cell: 5 sizes, of which each map takes two, rising.
+    experiment = config.resolve(mobilenet_ssd.get_config("practice"))
+    data = box_set(random_boxes(200, 0.15, 0.5))
 
-    boxes = [at(20 + 8 * (i % 11), 20 + 8 * (i // 11), 24 + 0.01 * i) for i in range(110)]
-    boxes += [at(56 + 16 * (i % 2), 56 + 16 * (i // 2 % 2), 80 + 0.01 * i) for i in range(50)]
-    experiment = config.resolve(quickstart.get_config())
-    data = box_set(boxes)
-    proposed = proposal.propose(experiment, data, clusters=6)
-    then = coverage.measure(dataclasses.replace(experiment, anchors=proposed), data)
-    assert then.figures()["covered"] == 1
-    assert then.figures()["best_iou"] > 0.97
-    assert proposed.min_sizes[0] == pytest.approx(24.5, abs=0.6)
+    def covered(anchors):
+        spec = anchor_spec(anchors, (224, 224), [(14, 14), (7, 7)])
+        corners = ops_boxes.cxcywh_to_xyxy(generate(spec))
+        best = ops_boxes.pairwise_iou(data.boxes().astype(np.float32), corners).max(axis=1)
+        return float((best >= 0.5).sum() + 0.01 * best.sum())
+
+    proposed = proposal.propose(experiment, data, clusters=5)
+    sides = data.sides() * 224
+    sizes = np.sqrt(clustering.by_size(sides, 5).centres.prod(axis=1)).round(1)
+    others = [
+        dataclasses.replace(
+            proposed,
+            min_sizes=(float(sizes[a]), float(sizes[c])),
+            max_sizes=(float(sizes[b] ** 2 / sizes[a]), float(sizes[d] ** 2 / sizes[c])),
+        )
+        for a, b, c, d in itertools.product(range(5), repeat=4)
+        if a < b <= c < d
+    ]
+    assert len(others) == 15
+    # Sizes in the config are rounded.
+    assert covered(proposed) == pytest.approx(max(map(covered, others)), abs=0.01)
+    assert covered(proposed) > min(map(covered, others)) + 5
 
 
 def test_the_search_sees_what_the_matcher_sees():
