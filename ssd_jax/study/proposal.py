@@ -11,8 +11,8 @@ from ssd_jax.ops.anchors import AnchorMap, AnchorSpec, both_orientations
 from ssd_jax.study import clustering
 from ssd_jax.study.annotations import BoxSet
 
-# Boxes that the search looks at; of more, so many are drawn at random.
-_MOST_BOXES = 50_000
+# Boxes that clustering and search look at; of more, so many are drawn at random.
+MOST_BOXES = 50_000
 _ROUNDS = 20
 # What a box's best IoU counts beside its being covered: enough to tell equals apart.
 _IOU_WEIGHT = 0.01
@@ -47,10 +47,8 @@ def propose(
     """
     spec = experiment_spec(experiment)
     height, width = spec.image_size
-    boxes = data.boxes() * np.array((width, height) * 2)
+    boxes = data.sample(MOST_BOXES, seed) * np.array((width, height) * 2)
     boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
-    if len(boxes) > _MOST_BOXES:
-        boxes = np.random.default_rng(seed).choice(boxes, _MOST_BOXES, replace=False)
     sides = boxes[:, 2:] - boxes[:, :2]
     centres = clustering.by_size(sides, clusters, seed=seed).centres
     sizes = np.unique(np.sqrt(centres.prod(axis=1)).round(1))
