@@ -36,6 +36,7 @@ from absl import flags
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from launch import cli
 from ssd_jax import config, draw
@@ -66,6 +67,9 @@ _KMEANS = flags.DEFINE_bool("kmeans", False, "Cluster the boxes, and propose anc
 _CLUSTERS = flags.DEFINE_integer("clusters", 20, "kmeans: the most to try.", lower_bound=2)
 _PICTURES = flags.DEFINE_integer("pictures", 6, "How many to draw.", lower_bound=0)
 _OUTPUT = flags.DEFINE_string("output", None, "A folder for what is written.", required=True)
+
+# Boxes to cluster; of more, so many are drawn at random.
+_MOST_CLUSTERED = 50_000
 
 log = logging.getLogger("ssd_jax")
 
@@ -108,7 +112,7 @@ def measure(
         tables += coverage_tables.details(found[0], _SIZES.value)
     for table in tables:
         cli.print_table(table.terminal())
-    print(coverage_tables.EXPLANATION)
+    Console().print(coverage_tables.EXPLANATION, highlight=False)
     values = [coverage_groups.as_json(one, _SIZES.value) for one in found]
     (folder / "coverage.json").write_text(json.dumps(values, indent=1) + "\n")
     picture = None if source is None else Image.fromarray(images.decode(source[0].image))
@@ -120,14 +124,14 @@ def measure(
 def cluster(experiment: config.Experiment, found: annotations.BoxSet, folder: pathlib.Path) -> None:
     """Prints the sizes and ratios of 1 to --clusters clusters, and draws a page."""
     height, width = experiment.model.image_size
-    boxes = found.sample(proposal.MOST_BOXES) * np.array((width, height) * 2)
+    boxes = found.sample(_MOST_CLUSTERED) * np.array((width, height) * 2)
     sides = boxes[:, 2:] - boxes[:, :2]
     sides = sides[(sides > 0).all(axis=1)]
     numbers = range(1, _CLUSTERS.value + 1)
     sizes = [clustering.by_size(sides, k) for k in numbers]
     ratios = [clustering.by_ratio(sides, k) for k in numbers]
     chosen = tuple(clustering.elbow([c.error for c in each]) for each in (sizes, ratios))
-    table = Table(title=f"{len(sides)} boxes of {found.name} on {height} x {width}")
+    table = Table(title=Text(f"{len(sides)} boxes of {found.name} on {height} x {width}"))
     for heading in ("k", "mean IoU", "sizes, pixels", "log distance", "ratios"):
         table.add_column(heading, justify="right" if heading != "sizes, pixels" else "left")
     for k, size, ratio in zip(numbers, sizes, ratios, strict=True):
@@ -138,7 +142,7 @@ def cluster(experiment: config.Experiment, found: annotations.BoxSet, folder: pa
             f"{ratio.error:.3f}" + "*" * (k == chosen[1]),
             "  ".join(f"{r:.2f}" for r in ratio.centres[:, 0]),
         )
-    Console().print(table)
+    cli.print_table(table)
     print("* after which a further cluster takes away less than a fifth of the error")
     page = cluster_plots.page(sides, (height, width), sizes, ratios, chosen)
     page.savefig(folder / "clusters.png", dpi=110)

@@ -33,17 +33,16 @@ def cells(spec: AnchorSpec, picture: Image.Image | None = None) -> Figure:
       picture: of any size; it is warped to the network's input.
     """
     height, width = spec.image_size
-    m = len(spec.maps)
-    panel = 2.6
+    m, panel = len(spec.maps), 2.6  # inches
+    margin = 0.1 * max(height, width)  # for what reaches over the border
     figure = Figure(figsize=(panel * m, panel * height / width + 0.7), layout="constrained")
     anchors = generate(spec) * np.array((width, height) * 2)
     start = 0
     for axes, entry in zip(figure.subplots(1, m, squeeze=False)[0], spec.maps, strict=True):
-        if picture is None:
-            axes.set_facecolor("#f3f4f6")
-        else:
+        axes.add_patch(Rectangle((0, 0), width, height, facecolor="#eceef1", edgecolor=_INK))
+        if picture is not None:
             warped = picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-            axes.imshow(np.asarray(warped), alpha=0.75, extent=(0, width, height, 0))
+            axes.imshow(np.asarray(warped), extent=(0, width, height, 0), zorder=1)
         rows, columns = entry.map_size
         first = start + (rows // 2 * columns + columns // 2) * entry.per_cell
         for i, (x, y, w, h) in enumerate(anchors[first : first + entry.per_cell]):
@@ -53,7 +52,8 @@ def cells(spec: AnchorSpec, picture: Image.Image | None = None) -> Figure:
                 )
             )
         axes.plot(*anchors[first, :2], marker="+", color=_INK)
-        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xticks=(), yticks=())
+        axes.set(xlim=(-margin, width + margin), ylim=(height + margin, -margin))
+        axes.set(aspect="equal", xticks=(), yticks=())
         axes.set_title(f"{rows} x {columns}: {entry.per_cell} in a cell", fontsize=9, color=_INK)
         start += entry.num_anchors
     return figure
@@ -71,7 +71,7 @@ def _heat_map(axes: Axes, coverage: Coverage) -> None:
     axes.figure.colorbar(mesh, ax=axes, label=f"share at IoU {coverage.iou_threshold:g}")
     shapes = generate(coverage.spec)[:, 2:] * np.array((width, height))
     shapes = np.unique(shapes.round(1), axis=0)
-    axes.scatter(*shapes.T, s=16, facecolors="none", edgecolors="black", linewidths=0.8)
+    axes.scatter(*shapes.T, s=16, facecolors="white", edgecolors="black", linewidths=0.8)
     axes.set(xscale="log", yscale="log", aspect="equal")
     axes.set(xlim=edges[0][[0, -1]], ylim=edges[1][[0, -1]])
     ticks = [t for t in (4, 8, 16, 32, 64, 128, 256, 512) if t <= max(width, height)]
@@ -90,7 +90,7 @@ def _by_map(axes: Axes, coverage: Coverage) -> None:
     x = np.arange(len(names))
     axes.bar(x, covered, color=_COVERED, label="at the matching IoU")
     axes.bar(x, forced, bottom=covered, color=_FORCED, label="by the bipartite rule only")
-    axes.set_xticks(x, names)
+    axes.set_xticks(x, names, fontsize=8)
     axes.set(xlabel="map of the best matched anchor", ylabel="objects")
     axes.legend(fontsize=8, frameon=False)
     axes.set_title("objects by map", fontsize=10, color=_INK)

@@ -21,7 +21,9 @@ class TextTable(NamedTuple):
 
     def terminal(self) -> rich.table.Table:
         """Returns it as rich prints it."""
-        table = rich.table.Table(title=self.title, box=rich.box.SIMPLE_HEAD, title_justify="left")
+        # A Text, where rich would make pictures of words like ":train:" in a str.
+        title = rich.text.Text(self.title)
+        table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD, title_justify="left")
         for i, heading in enumerate(self.headings):
             table.add_column(heading, justify="right" if i else "left", no_wrap=True)
         for row in self.rows:

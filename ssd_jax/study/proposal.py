@@ -1,21 +1,25 @@
 """Anchors for a data set, from the clusters of its boxes, as values of a config."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 from jaxtyping import Float
 
 from ssd_jax import config
 from ssd_jax.detectors.anchors import experiment_spec
-from ssd_jax.ops.anchors import AnchorMap, AnchorSpec, both_orientations
+from ssd_jax.ops.anchors import AnchorMap, AnchorSpec, both_orientations, generate
 from ssd_jax.study import clustering
 from ssd_jax.study.annotations import BoxSet
 
 # Boxes that clustering and search look at; of more, so many are drawn at random.
-MOST_BOXES = 50_000
+_MOST_BOXES = 20_000
 _ROUNDS = 20
 # What a box's best IoU counts beside its being covered: enough to tell equals apart.
 _IOU_WEIGHT = 0.01
+
+# Of each map, in numbers of sizes: a cell's first square and its second, None where there is none.
+_State = list[tuple[int, int | None]]
 
 
 def propose(
@@ -25,50 +29,67 @@ def propose(
 
     The clusters say which sizes and ratios there are, and coverage where they go:
 
-    1. The sizes are the sides of squares with the areas of k-means' centres (`clustering.by_size`).
+    1. The sizes to choose from are the sides of squares with the areas of k-means' centres
+       (`clustering.by_size`), and those that the config has now.
     2. A map with n ratios (each with its inverse) gets the upper n of n + 1 clusters of the boxes'
-       ratios (`clustering.by_ratio`); the lowest is what its squares are for.
-    3. Map by map, the pair of sizes for the two squares of a cell is taken that leaves the fewest
-       boxes without an anchor at the matching IoU, round after round until none changes. Sizes
-       rise from map to map, so that coarser maps keep the larger objects: a map's second square is
-       at most the next one's first.
+       ratios (`clustering.by_ratio`), the lowest being what its squares are for; or all maps keep
+       their ratios, where that covers more.
+    3. Map by map, the sizes of the squares of a cell are taken that leave the fewest boxes without
+       an anchor at the matching IoU, round after round until none changes. Sizes rise from map to
+       map, so that coarser maps keep the larger objects: a map's second square is at most the next
+       one's first.
+
+    The search begins with sizes that are evenly spread, and with those of the config where they
+    rise like that; it then ends with anchors that cover no less, of the boxes that it looks at.
 
     Args:
       experiment: whose maps, steps and numbers of boxes are kept.
-      data: the boxes.
-      clusters: how many sizes to choose from, more than there are maps.
-      seed: of the clustering, and of the choice of boxes where there are more than 50,000.
+      data: the boxes; of more than 20,000, so many are drawn.
+      clusters: how many sizes to look for.
+      seed: of the clustering and of the drawing.
 
     Returns:
       The config's group, in sizes of pixels; what plays no part beside them stays as it was.
 
     Raises:
-      ValueError: for too few clusters, or too few different boxes.
+      ValueError: for fewer different boxes than clusters, or fewer sizes than maps.
     """
     spec = experiment_spec(experiment)
     height, width = spec.image_size
-    boxes = data.sample(MOST_BOXES, seed) * np.array((width, height) * 2)
+    boxes = data.sample(_MOST_BOXES, seed) * np.array((width, height) * 2)
     boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
     sides = boxes[:, 2:] - boxes[:, :2]
+    now = [_squares(spec, entry) for entry in spec.maps]
     centres = clustering.by_size(sides, clusters, seed=seed).centres
-    sizes = np.unique(np.sqrt(centres.prod(axis=1)).round(1))
-    if len(sizes) <= len(spec.maps):
+    sizes = np.sqrt(centres.prod(axis=1)).round(2)
+    sizes = np.unique([*sizes, *(size for pair in now for size in pair if size)])
+    if len(sizes) <= len(now):
         raise ValueError(
-            f"proposal.propose: expected clusters of more sizes than the {len(spec.maps)} maps, "
-            f"got {len(sizes)} of {clusters} clusters"
+            f"proposal.propose: expected more sizes than the {len(now)} maps, got {len(sizes)} of "
+            f"{clusters} clusters"
         )
-    ratios = [_ratios(sides, len(entry.ratios) // 2, seed) for entry in spec.maps]
-    chosen = _choose(spec, boxes, sizes, ratios, experiment.loss.iou_threshold)
-    # The second square's side is the root of both sizes' product.
-    high = [round(float(b**2 / a), 2) if b else 0.0 for a, b in chosen]
-    steps = tuple(float(entry.step[0]) for entry in spec.maps if entry.step is not None)
+    starts = [_spread(len(sizes), [bool(second) for _, second in now])]
+    number = {size: i for i, size in enumerate(sizes)}
+    current = [(number[first], number[second] if second else None) for first, second in now]
+    starts += [current] if _rises(current) else []
+    clustered = [_ratios(sides, len(entry.ratios) // 2, seed) for entry in spec.maps]
+    kept = [tuple(float(ratio) for ratio in entry.ratios[::2]) for entry in spec.maps]
+    found = [
+        (*_ascend(search, start), ratios)
+        for ratios in (clustered, kept)
+        for search in [_Search(spec, boxes, sizes, ratios, experiment.loss.iou_threshold)]
+        for start in starts
+    ]
+    _, state, ratios = max(found, key=lambda one: one[0])
+    # The side of the second square is the root of both sizes' product.
+    second = [0.0 if b is None else round(float(sizes[b] ** 2 / sizes[a]), 2) for a, b in state]
     return dataclasses.replace(
         experiment.anchors,
         preset="",
-        min_sizes=tuple(float(a) for a, _ in chosen),
-        max_sizes=tuple(high) if any(high) else (),
+        min_sizes=tuple(float(sizes[a]) for a, _ in state),
+        max_sizes=tuple(second) if any(second) else (),
         ratios=tuple(ratios),
-        steps=steps,
+        steps=tuple(float(entry.step[0]) for entry in spec.maps if entry.step is not None),
         whole_pixels=False,
         clip=spec.clip,
     )
@@ -88,53 +109,81 @@ def _ratios(sides: Float[np.ndarray, "n 2"], count: int, seed: int) -> tuple[flo
     return tuple(float(ratio) for ratio in centres.round(2))
 
 
-def _choose(
-    spec: AnchorSpec,
-    boxes: Float[np.ndarray, "n 4"],
-    sizes: Float[np.ndarray, " k"],
-    ratios: list[tuple[float, ...]],
-    iou_threshold: float,
-) -> list[tuple[float, float]]:
-    """Returns the side of the squares of each map's cells, the second 0 where there is none."""
-    m, k = len(spec.maps), len(sizes)
-    squares, cells = [], []  # best IoU of each box with a square alone, and with the ratios too
-    for entry, own in zip(spec.maps, ratios, strict=True):
-        distance = _to_nearest_centre(boxes, entry, spec.image_size)
-        table = np.stack([_shape_iou(boxes, distance, s, s) for s in sizes])
-        squares.append(table)
-        for ratio in both_orientations(*own):
-            root = np.sqrt(ratio)
-            stretched = [_shape_iou(boxes, distance, s * root, s / root) for s in sizes]
-            table = np.maximum(table, np.stack(stretched))
-        cells.append(table)
+def _squares(spec: AnchorSpec, entry: AnchorMap) -> tuple[float, float]:
+    """Returns the sides of the squares of a map's cells now, the second 0 where there is none."""
+    cell = generate(dataclasses.replace(spec, maps=(entry,), clip=False))[: entry.per_cell]
+    sides = (cell[:, 2].astype(np.float64) * spec.image_size[1]).round(2)
+    return float(sides[0]), float(sides[1]) if entry.max_size is not None else 0.0
 
-    def value(best: np.ndarray) -> float:
-        return np.count_nonzero(best >= iou_threshold) + _IOU_WEIGHT * best.sum(dtype=np.float64)
 
-    def of(i: int, low: int, high: int | None) -> np.ndarray:
-        return cells[i][low] if high is None else np.maximum(cells[i][low], squares[i][high])
+def _spread(num_sizes: int, two: list[bool]) -> _State:
+    lows = [i * (num_sizes - 1) // len(two) for i in range(len(two))]
+    return [(low, low + 1 if second else None) for low, second in zip(lows, two, strict=True)]
 
-    two = [entry.max_size is not None for entry in spec.maps]
-    # Evenly spread at first; in numbers of sizes, the second None where a cell has one square.
-    lows = [i * (k - 1) // m for i in range(m)]
-    state = [(low, low + 1 if second else None) for low, second in zip(lows, two, strict=True)]
+
+def _rises(state: _State) -> bool:
+    pairs = itertools.pairwise(state)
+    return all(low < next_low and (high or 0) <= next_low for (low, high), (next_low, _) in pairs)
+
+
+class _Search:
+    """The best IoU of every box with the anchors of a choice of sizes, from tables."""
+
+    def __init__(
+        self,
+        spec: AnchorSpec,
+        boxes: Float[np.ndarray, "n 4"],
+        sizes: Float[np.ndarray, " k"],
+        ratios: list[tuple[float, ...]],
+        iou_threshold: float,
+    ):
+        self.num_sizes, self.iou_threshold = len(sizes), iou_threshold
+        # For each map, of every size: with a square alone, and with the ratios too, [k, n].
+        self.squares, self.cells = [], []
+        for entry, own in zip(spec.maps, ratios, strict=True):
+            distance = _to_nearest_centre(boxes, entry, spec.image_size)
+            table = np.stack([_shape_iou(boxes, distance, s, s) for s in sizes])
+            self.squares.append(table)
+            for ratio in both_orientations(*own):
+                root = np.sqrt(ratio)
+                stretched = [_shape_iou(boxes, distance, s * root, s / root) for s in sizes]
+                table = np.maximum(table, np.stack(stretched))
+            self.cells.append(table)
+
+    def best_iou(self, i: int, low: int, high: int | None) -> Float[np.ndarray, " n"]:
+        """Returns the boxes' best IoU on one map."""
+        only_one = self.cells[i][low]
+        return only_one if high is None else np.maximum(only_one, self.squares[i][high])
+
+    def value(self, best: Float[np.ndarray, " n"]) -> float:
+        """Returns how many boxes are covered, and a little of how well."""
+        return np.count_nonzero(best >= self.iou_threshold) + _IOU_WEIGHT * float(best.sum())
+
+
+def _ascend(search: _Search, start: _State) -> tuple[float, _State]:
+    """Returns the value and the state after map by map was improved, with all others fixed."""
+    state, m, k = list(start), len(start), search.num_sizes
+    value = 0.0
     for _ in range(_ROUNDS):
         before = list(state)
         for i in range(m):
-            others = [of(j, *state[j]) for j in range(m) if j != i]
-            rest = np.max(others, axis=0) if others else np.zeros(len(boxes), np.float32)
-            below = state[i - 1] if i else (-1, None)
-            first = below[0] + 1 if below[1] is None else below[1]
+            others = [search.best_iou(j, *state[j]) for j in range(m) if j != i]
+            rest = np.max(others, axis=0) if others else np.float32(0)
+            below, high_below = state[i - 1] if i else (-1, None)
+            first = below + 1 if high_below is None else high_below
             next_low = state[i + 1][0] if i + 1 < m else k
             options = [
                 (low, high)
                 for low in range(first, next_low)
-                for high in (range(low + 1, min(next_low + 1, k)) if two[i] else [None])
+                for high in (
+                    [None] if state[i][1] is None else range(low + 1, min(next_low + 1, k))
+                )
             ]
-            state[i] = max(options, key=lambda option: value(np.maximum(rest, of(i, *option))))
+            values = [search.value(np.maximum(rest, search.best_iou(i, *one))) for one in options]
+            value, state[i] = max(zip(values, options, strict=True), key=lambda one: one[0])
         if state == before:
             break
-    return [(sizes[low], 0.0 if high is None else sizes[high]) for low, high in state]
+    return value, state
 
 
 def _to_nearest_centre(

@@ -118,7 +118,7 @@ def test_the_search_sees_what_the_matcher_sees():
     np.testing.assert_allclose(found, best, atol=1e-5)
 
 
-def test_too_few_clusters_for_the_maps():
+def test_too_few_boxes_for_the_clusters():
     experiment = config.resolve(quickstart.get_config())
-    with pytest.raises(ValueError, match=r"more sizes than the 4 maps, got 4 of 4 clusters"):
-        proposal.propose(experiment, box_set(random_boxes(50, 0.1, 0.5)), clusters=4)
+    with pytest.raises(ValueError, match=r"different boxes, got k 20 and 9 boxes"):
+        proposal.propose(experiment, box_set(random_boxes(9, 0.1, 0.5)))
