@@ -46,11 +46,11 @@ def read_config(text: str) -> config.Experiment:
     Raises:
       ValueError: for what --config would refuse.
     """
-    words = shlex.split(text)
-    argv = ["", *(f"--config={word}" for word in words[:1]), *words[1:]]
     values = flags.FlagValues()
-    flag = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
+        words = shlex.split(text)
+        argv = ["", *(f"--config={word}" for word in words[:1]), *words[1:]]
+        flag = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
         rest = values(argv)[1:]
         if flag.value is None or rest:
             raise ValueError(f"expected FILE[:VARIANT] [--config.x=y ...], got {text!r}")
@@ -123,7 +123,7 @@ def _in_a_line(error: Exception) -> str:
         text = text.splitlines()[-1].partition(": ")[2]
     if isinstance(error, AttributeError):  # its text is a repr
         text = text.strip("'\"").replace("\\'", "'").replace("\\n", " ")
-    return text
+    return " ".join(text.split())
 
 
 def run(main: Callable[[], int | None]) -> None:

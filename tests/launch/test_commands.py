@@ -183,3 +183,42 @@ def test_boxes_are_clustered(shapes_dir, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "boxes of shapes:train, shapes:val on 128 x 128" in result.stdout.replace("\n", " ")
     assert (tmp_path / "clusters.png").stat().st_size > 10_000
+
+
+def test_anchors_of_two_configs_on_two_data_sets(shapes_dir, tmp_path):
+    boxes = tmp_path / "boxes.json"
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 200, "height": 100}],
+        "categories": [{"id": 3, "name": "ship"}],
+        "annotations": [{"image_id": 1, "category_id": 3, "bbox": [20, 10, 100, 50]}],
+    }
+    boxes.write_text(json.dumps(content))
+    result = command(
+        "anchors",
+        "--config=configs/quickstart.py",
+        f"--config.data.data_dir={shapes_dir}",
+        "--compare=configs/quickstart.py --config.name='a third' --config.loss.iou_threshold=.33",
+        "--data=scenes=shapes:train,shapes:val",
+        f"--data=file={boxes}",
+        "--pictures=2",
+        f"--output={tmp_path / 'out'}",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "file: 1 objects of 1 images" in result.stdout
+    found = json.loads((tmp_path / "out" / "coverage.json").read_text())
+    pairs = [(one["config"], one["data"]) for one in found]
+    assert pairs == [
+        ("quickstart", "scenes"),
+        ("a third", "scenes"),
+        ("quickstart", "file"),
+        ("a third", "file"),
+    ]
+    assert found[0]["images"] == 30
+    assert found[0]["figures"]["covered"] <= found[1]["figures"]["covered"]
+    assert found[2]["figures"]["covered_small"] is None
+    page = (tmp_path / "out" / "coverage.html").read_text()
+    assert page.count("data:image/png;base64,") == 8
+    assert "a third on scenes" in page
+    assert "http" not in page
+    with Image.open(tmp_path / "out" / "anchors.png") as sheet:
+        assert sheet.width > 100

@@ -102,14 +102,14 @@ def assert_agrees(experiment, data):
     return found
 
 
-@pytest.mark.parametrize("iou_threshold", [0.5, 0.35])
-def test_it_agrees_with_a_slow_computation(iou_threshold):
+@pytest.mark.parametrize(("iou_threshold", "num_images"), [(0.5, 200), (0.35, 60)])
+def test_it_agrees_with_a_slow_computation(iou_threshold, num_images):
     experiment = dataclasses.replace(EXPERIMENT, loss=config.Loss(iou_threshold=iou_threshold))
-    found = assert_agrees(experiment, random_boxes(200))
+    found = assert_agrees(experiment, random_boxes(num_images))
     figures = found.figures()
     assert 0.3 < figures["covered"] < 0.9
     assert 0 < figures["forced"] < 0.7
-    assert set(found.source) == {0, 1, 2, 3}
+    assert {0, 1, 2} <= set(found.source) <= {0, 1, 2, 3}
 
 
 def test_it_agrees_with_a_slow_computation_on_voc(shared):

@@ -70,6 +70,17 @@ def test_it_covers_more_than_anchors_for_other_boxes():
     assert then.figures()["covered"] > 1.5 * now
 
 
+@pytest.mark.parametrize("high", [0.25, 0.9])
+def test_it_covers_no_less_than_before(high):
+    experiment = config.resolve(ssd.get_config("small,bccd"))
+    data = box_set(random_boxes(300, 0.1, high))
+    # So few clusters that the config's own sizes are most of what there is to choose from.
+    proposed = proposal.propose(experiment, data, clusters=2)
+    now = coverage.measure(experiment, data).covered.sum()
+    then = coverage.measure(dataclasses.replace(experiment, anchors=proposed), data).covered.sum()
+    assert then >= now
+
+
 def test_no_other_choice_of_the_sizes_covers_more():
     # Two maps with two squares in a cell: 5 sizes, of which each map takes two, rising.
     experiment = config.resolve(mobilenet_ssd.get_config("practice"))
