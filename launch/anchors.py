@@ -71,6 +71,9 @@ _OUTPUT = flags.DEFINE_string("output", None, "A folder for what is written.", r
 # Boxes to cluster; of more, so many are drawn at random.
 _MOST_CLUSTERED = 50_000
 
+# What coverage depends on.
+_COUNTING_GROUPS = ("model.", "anchors.", "loss.")
+
 log = logging.getLogger("ssd_jax")
 
 
@@ -91,12 +94,12 @@ def main() -> None:
         experiments.append(propose(experiments[0], data[0]))
     prepared = [part for parts in sources.values() for part in parts if not _is_file(part)]
     source = records.open_source(prepared[0], data_dir) if prepared else None
-    measure(_told_apart(experiments), data, folder, source)
+    report(_told_apart(experiments), data, folder, source)
     if source is not None and _PICTURES.value and not _KMEANS.value:
         draw_matched(experiments[0], source, folder)
 
 
-def measure(
+def report(
     experiments: Sequence[config.Experiment],
     data: Sequence[annotations.BoxSet],
     folder: pathlib.Path,
@@ -127,7 +130,9 @@ def cluster(experiment: config.Experiment, found: annotations.BoxSet, folder: pa
     boxes = found.sample(_MOST_CLUSTERED) * np.array((width, height) * 2)
     sides = boxes[:, 2:] - boxes[:, :2]
     sides = sides[(sides > 0).all(axis=1)]
-    numbers = range(1, _CLUSTERS.value + 1)
+    if not len(sides):
+        raise ValueError(f"--kmeans: {found.name} has no boxes")
+    numbers = range(1, min(_CLUSTERS.value, clustering.most(sides)) + 1)
     sizes = [clustering.by_size(sides, k) for k in numbers]
     ratios = [clustering.by_ratio(sides, k) for k in numbers]
     chosen = tuple(clustering.elbow([c.error for c in each]) for each in (sizes, ratios))
@@ -199,8 +204,9 @@ def _told_apart(experiments: Sequence[config.Experiment]) -> list[config.Experim
     for one in experiments:
         namesakes = [other for other in experiments[: len(named)] if other.name == one.name]
         if namesakes:
-            changed = ", ".join(config.differences(namesakes[0], one)) or "nothing"
-            one = dataclasses.replace(one, name=f"{one.name} ({changed})")
+            fields = config.differences(namesakes[0], one)
+            changed = [field for field in fields if field.startswith(_COUNTING_GROUPS)]
+            one = dataclasses.replace(one, name=f"{one.name} ({', '.join(changed) or 'the same'})")
         named.append(one)
     return named
 

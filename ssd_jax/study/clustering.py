@@ -60,6 +60,12 @@ def by_ratio(sides: Float[np.ndarray, "n 2"], k: int, *, seed: int = 0) -> Clust
     return _reordered(found, np.argsort(found.centres[:, 0], kind="stable"))
 
 
+def most(sides: Float[np.ndarray, "n 2"]) -> int:
+    """Returns how many clusters there can be: of different sizes, and of different ratios."""
+    ratios = np.abs(np.log(sides[:, 0] / sides[:, 1]))
+    return min(len(np.unique(sides, axis=0)), len(np.unique(ratios)))
+
+
 def _k_means(
     points: np.ndarray, k: int, distance: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> Clusters:

@@ -17,6 +17,7 @@ ASPECTS = (
     ("wider than 3 to 1", 3, math.inf),
 )
 _BINS = 20  # of the histogram of best IoU
+_MOST_POSITIVES = 30  # in theirs; objects with more are counted there
 
 
 class Row(NamedTuple):
@@ -111,6 +112,9 @@ def as_json(coverage: Coverage, measured_on: str = "picture") -> dict[str, Any]:
         "sizes_measured_on": measured_on,
         "figures": coverage.figures(measured_on),
         "best_iou_histogram": {"edges": edges.round(6).tolist(), "objects": counts.tolist()},
+        "positives_histogram": np.bincount(
+            np.minimum(coverage.positives, _MOST_POSITIVES), minlength=_MOST_POSITIVES + 1
+        ).tolist(),
         "groups": {
             division: [row._asdict() for row in rows]
             for division, rows in groups(coverage, measured_on).items()

@@ -45,20 +45,21 @@ def propose(
     Args:
       experiment: whose maps, steps and numbers of boxes are kept.
       data: the boxes; of more than 20,000, so many are drawn.
-      clusters: how many sizes to look for.
+      clusters: how many sizes to look for, or as many as there are different boxes.
       seed: of the clustering and of the drawing.
 
     Returns:
       The config's group, in sizes of pixels; what plays no part beside them stays as it was.
 
     Raises:
-      ValueError: for fewer different boxes than clusters, or fewer sizes than maps.
+      ValueError: for a data set without boxes, or for too few sizes.
     """
     spec = experiment_spec(experiment)
     height, width = spec.image_size
     boxes = data.sample(_MOST_BOXES, seed) * np.array((width, height) * 2)
     boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
     sides = boxes[:, 2:] - boxes[:, :2]
+    clusters = min(clusters, clustering.most(sides))
     now = [_squares(spec, entry) for entry in spec.maps]
     centres = clustering.by_size(sides, clusters, seed=seed).centres
     sizes = np.sqrt(centres.prod(axis=1)).round(2)
@@ -73,10 +74,12 @@ def propose(
     current = [(number[first], number[second] if second else None) for first, second in now]
     starts += [current] if _rises(current) else []
     clustered = [_ratios(sides, len(entry.ratios) // 2, seed) for entry in spec.maps]
+    # Boxes that are all but squares ask for no ratio beside 1.
+    usable = [clustered] if all(ratio > 1 for own in clustered for ratio in own) else []
     kept = [tuple(float(ratio) for ratio in entry.ratios[::2]) for entry in spec.maps]
     found = [
         (*_ascend(search, start), ratios)
-        for ratios in (clustered, kept)
+        for ratios in (*usable, kept)
         for search in [_Search(spec, boxes, sizes, ratios, experiment.loss.iou_threshold)]
         for start in starts
     ]
@@ -105,8 +108,10 @@ def overrides(old: config.Anchors, new: config.Anchors) -> list[str]:
 def _ratios(sides: Float[np.ndarray, "n 2"], count: int, seed: int) -> tuple[float, ...]:
     if not count:
         return ()
-    centres = clustering.by_ratio(sides, count + 1, seed=seed).centres[1:, 0]
-    return tuple(float(ratio) for ratio in centres.round(2))
+    clusters = min(count + 1, clustering.most(sides))
+    centres = clustering.by_ratio(sides, clusters, seed=seed).centres[:, 0]
+    found = [float(ratio) for ratio in centres.round(2)][-count:]
+    return (*[1.0] * (count - len(found)), *found)
 
 
 def _squares(spec: AnchorSpec, entry: AnchorMap) -> tuple[float, float]:
@@ -122,8 +127,11 @@ def _spread(num_sizes: int, two: list[bool]) -> _State:
 
 
 def _rises(state: _State) -> bool:
+    own = all(high is None or low < high for low, high in state)
     pairs = itertools.pairwise(state)
-    return all(low < next_low and (high or 0) <= next_low for (low, high), (next_low, _) in pairs)
+    return own and all(
+        low < next_low and (high or 0) <= next_low for (low, high), (next_low, _) in pairs
+    )
 
 
 class _Search:

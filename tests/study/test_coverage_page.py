@@ -66,6 +66,8 @@ def test_json_has_all_of_it(measured):
         "positives": None,
     }
     assert sum(values["best_iou_histogram"]["objects"]) == 4
+    of_each = enumerate(values["positives_histogram"])
+    assert sum(number * objects for number, objects in of_each) == measured.positives.sum()
 
 
 def test_the_tables_have_a_row_for_each_config_and_a_table_for_each_data_set(measured):

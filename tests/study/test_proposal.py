@@ -129,7 +129,16 @@ def test_the_search_sees_what_the_matcher_sees():
     np.testing.assert_allclose(found, best, atol=1e-5)
 
 
-def test_too_few_boxes_for_the_clusters():
+def test_squares_of_one_size_keep_the_ratios():
+    experiment = config.resolve(mobilenet_ssd.get_config("practice"))
+    corner = np.random.default_rng(0).integers(0, 40, (50, 2)) * 4 / 256
+    data = box_set(np.concatenate((corner, corner + 64 / 256), axis=1))  # 56 of 224 pixels
+    proposed = proposal.propose(experiment, data)
+    assert proposed.ratios == experiment.anchors.ratios
+    assert 56 in np.round(proposed.min_sizes, 1)
+
+
+def test_without_boxes():
     experiment = config.resolve(quickstart.get_config())
-    with pytest.raises(ValueError, match=r"different boxes, got k 20 and 9 boxes"):
-        proposal.propose(experiment, box_set(random_boxes(9, 0.1, 0.5)))
+    with pytest.raises(ValueError, match="got k 0 and 0 boxes"):
+        proposal.propose(experiment, box_set([]))
