@@ -20,8 +20,8 @@ by one.
       --data trainval.json.gz
 
 clusters the boxes on the network's input by size and by aspect ratio (clusters.png), and proposes
-anchors for the network's maps as flags for launch.train, with what they would cover. Of several
-named data sets the first is clustered; the coverage is that of all.
+anchors for the network's maps as flags for launch.train (proposal.flags), with what they would
+cover. Of several named data sets the first is clustered; the coverage is that of all.
 """
 
 import dataclasses
@@ -91,7 +91,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if _KMEANS.value:
         cluster(experiments[0], data[0], folder)
-        experiments.append(propose(experiments[0], data[0]))
+        experiments.append(propose(experiments[0], data[0], folder))
     prepared = [part for parts in sources.values() for part in parts if not _is_file(part)]
     source = records.open_source(prepared[0], data_dir) if prepared else None
     report(_told_apart(experiments), data, folder, source)
@@ -154,14 +154,17 @@ def cluster(experiment: config.Experiment, found: annotations.BoxSet, folder: pa
     log.info("Drawn: %s", folder / "clusters.png")
 
 
-def propose(experiment: config.Experiment, found: annotations.BoxSet) -> config.Experiment:
-    """Prints the flags of anchors that are made from the clusters, and returns their config."""
+def propose(
+    experiment: config.Experiment, found: annotations.BoxSet, folder: pathlib.Path
+) -> config.Experiment:
+    """Prints and writes the flags of anchors made from the clusters, and returns their config."""
     clusters = max(_CLUSTERS.value, 2 * len(experiment_spec(experiment).maps))
     anchors = proposal.propose(experiment, found, clusters=clusters)
-    print("\nProposed anchors, for launch.train with the same --config:")
-    # Quoted for a shell, one flag on a line.
-    words = map(shlex.quote, proposal.overrides(experiment.anchors, anchors))
-    print("  " + " \\\n  ".join(words) + "\n")
+    lines = proposal.overrides(experiment.anchors, anchors)
+    file = folder / "proposal.flags"
+    file.write_text("".join(f"{line}\n" for line in lines))
+    print(f"\nProposed anchors, for launch.train with the same --config, or --flagfile={file}:")
+    print("  " + " \\\n  ".join(map(shlex.quote, lines)) + "\n")
     return dataclasses.replace(experiment, anchors=anchors, name=f"{experiment.name}, proposed")
 
 

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from launch import cli
+from ssd_jax.detectors.anchors import experiment_spec
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 TINY = [
@@ -169,6 +172,7 @@ def test_compare_puts_runs_side_by_side(run):
     assert "name the workdirs" in command("compare").stderr
 
 
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
 def test_boxes_are_clustered(shapes_dir, tmp_path):
     result = command(
         "anchors",
@@ -183,6 +187,10 @@ def test_boxes_are_clustered(shapes_dir, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "boxes of shapes:train, shapes:val on 128 x 128" in result.stdout.replace("\n", " ")
     assert (tmp_path / "clusters.png").stat().st_size > 10_000
+    assert "quickstart, proposed" in result.stdout
+    proposed = cli.read_config(f"configs/quickstart.py --flagfile={tmp_path / 'proposal.flags'}")
+    assert len(proposed.anchors.min_sizes) == 4
+    assert experiment_spec(proposed).num_anchors == 680
 
 
 def test_anchors_of_two_configs_on_two_data_sets(shapes_dir, tmp_path):
@@ -214,7 +222,7 @@ def test_anchors_of_two_configs_on_two_data_sets(shapes_dir, tmp_path):
         ("quickstart (anchors.s_min)", "file"),
     ]
     assert found[0]["images"] == 30
-    assert found[0]["figures"]["covered"] != found[1]["figures"]["covered"]
+    assert found[0]["figures"]["best_iou"] != found[1]["figures"]["best_iou"]
     assert found[2]["figures"]["covered_small"] is None
     page = (tmp_path / "out" / "coverage.html").read_text()
     assert page.count("data:image/png;base64,") == 8
