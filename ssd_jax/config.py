@@ -81,7 +81,7 @@ class Anchors:
     ratios: tuple[tuple[float, ...], ...] = ()  # per source, without 1; inverses are added
     steps: tuple[float, ...] = ()  # pixels, one per source; (): image size / map size
     whole_pixels: bool = False  # cast sizes to whole pixels, as the released code does
-    clip: bool = False
+    clip: str = ""  # "corners" or "sides": what of an anchor must lie in the image; see AnchorSpec
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,7 +106,7 @@ def _file(path: pathlib.Path, experiment: config.Experiment) -> dict[str, np.nda
                 released,
             )
     converted = family.convert(values, experiment.input)
-    used = {entry.theirs for entry in family.table.values()}
+    used = set(family.used)
     # Under their own names, so that the account lists them.
     rest = {name: value for name, value in values.items() if name not in used}
     return converted | rest

@@ -6,11 +6,13 @@ import numpy as np
 
 from ssd_jax import config
 from ssd_jax.models.vgg import STAGES
-from ssd_jax.pretrained.released import TORCHVISION_INPUT, Entry, Released, from_oihw
+from ssd_jax.pretrained.released import TORCHVISION_INPUT, Entry, Released, Table, from_oihw
 
 CAFFE_INPUT = config.Input((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "bgr")
 
-_CONVOLUTIONS = [f"conv{stage}_{i}" for stage, count, _ in STAGES for i in range(1, count + 1)]
+CONVOLUTION_NAMES = tuple(
+    f"conv{stage}_{i}" for stage, count, _ in STAGES for i in range(1, count + 1)
+)
 # The convolutions among the modules of torchvision's `features` and of the port's list.
 _TORCH_INDEX = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 
@@ -30,7 +32,7 @@ def decimate_fc7(weight: np.ndarray) -> np.ndarray:
 
 def decimate_bias(bias: np.ndarray) -> np.ndarray:
     """Every 4th output."""
-    return bias[::4]
+    return bias.ravel()[::4]
 
 
 def _keras_fc6(weight: np.ndarray) -> np.ndarray:
@@ -47,6 +49,11 @@ def _layer(ours: str, kernel: Entry, bias: Entry) -> dict[str, Entry]:
     return {f"{prefix}/kernel": kernel, f"{prefix}/bias": bias}
 
 
+def with_prefix(table: Table, prefix: str) -> dict[str, Entry]:
+    """Returns the table of a network of which this one is a part, under a name."""
+    return {ours: x._replace(theirs=prefix + x.theirs) for ours, x in table.items()}
+
+
 def _convolutions(
     kernel: Callable[[int, str], str],
     bias: Callable[[int, str], str],
@@ -54,8 +61,8 @@ def _convolutions(
 ) -> dict[str, Entry]:
     """The 13 convolutions, by what their place and our name are called there."""
     table: dict[str, Entry] = {}
-    for i, ours in enumerate(_CONVOLUTIONS):
-        table |= _layer(ours, Entry(kernel(i, ours), transform), Entry(bias(i, ours)))
+    for i, ours in enumerate(CONVOLUTION_NAMES):
+        table |= _layer(ours, Entry(kernel(i, ours), transform), Entry(bias(i, ours), np.ravel))
     return table
 
 
@@ -102,8 +109,8 @@ CAFFE_REDUCED = Released(
     name="VGG16 reducedfc of Caffe",
     signature=("conv1_1/0", "conv5_3/0", "fc6/0", "fc7/0"),
     table=_convolutions(lambda _, x: f"{x}/0", lambda _, x: f"{x}/1", from_oihw)
-    | _layer("fc6", Entry("fc6/0", from_oihw), Entry("fc6/1"))
-    | _layer("fc7", Entry("fc7/0", from_oihw), Entry("fc7/1")),
+    | _layer("fc6", Entry("fc6/0", from_oihw), Entry("fc6/1", np.ravel))
+    | _layer("fc7", Entry("fc7/0", from_oihw), Entry("fc7/1", np.ravel)),
     first=_FIRST,
     input=CAFFE_INPUT,
 )
