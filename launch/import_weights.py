@@ -7,8 +7,9 @@
 The output serves launch.predict and launch.evaluate as --weights, and launch.train as
 --config.init_from. Models, and whose files are known:
 
-  ssd300_voc, ssd300_coco,   Caffe (the authors'), ssd.pytorch; torchvision's ssd300_vgg16 is an
-  ssd512_voc, ssd512_coco    ssd300_coco. The two differ in their default boxes
+  ssd300_voc, ssd300_coco    Caffe (the authors'), ssd.pytorch; torchvision's ssd300_vgg16 is an
+                             ssd300_coco, whatever its classes: the default boxes are meant
+  ssd512_voc, ssd512_coco    Caffe (the authors')
   mobilenet_ssd              Caffe (chuanqi305), as trained and as deployed
   refinedet320, refinedet512 Caffe (the authors'), RefineDet.PyTorch
 """

@@ -18,10 +18,10 @@ from ssd_jax.pretrained.released import Released
 # What import_weights takes, by the network's name. The boxes of VOC and of COCO are the same arrays
 # to a file, so that its owner has to say.
 FAMILIES: Mapping[str, tuple[Released, ...]] = {
-    "ssd300_voc": (ssd.CAFFE[300], ssd.PORT[300]),
-    "ssd300_coco": (ssd.CAFFE[300], ssd.PORT[300], ssd.TORCHVISION),
-    "ssd512_voc": (ssd.CAFFE[512], ssd.PORT[512]),
-    "ssd512_coco": (ssd.CAFFE[512], ssd.PORT[512]),
+    "ssd300_voc": (ssd.CAFFE[300], ssd.PORT),
+    "ssd300_coco": (ssd.CAFFE[300], ssd.PORT, ssd.TORCHVISION),
+    "ssd512_voc": (ssd.CAFFE[512],),
+    "ssd512_coco": (ssd.CAFFE[512],),
     "mobilenet_ssd": (mobilenet_ssd.TRAINED, mobilenet_ssd.DEPLOYED),
     "refinedet320": (refinedet.CAFFE, refinedet.PORT),
     "refinedet512": (refinedet.CAFFE, refinedet.PORT),

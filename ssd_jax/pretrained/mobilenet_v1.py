@@ -27,9 +27,9 @@ def _table() -> dict[str, Entry]:
             ("batch_stats", "bn/mean"): Entry("BatchNorm/moving_mean"),
             ("batch_stats", "bn/var"): Entry("BatchNorm/moving_variance"),
         }
-        for (group, name), (key, transform) in entries.items():
-            full = f"MobilenetV1/{theirs}/{key}"
-            table[f"{group}/backbone/{ours}/{name}"] = Entry(full, transform)
+        for (group, name), entry in entries.items():
+            full = f"MobilenetV1/{theirs}/{entry.theirs}"
+            table[f"{group}/backbone/{ours}/{name}"] = entry._replace(theirs=full)
     return table
 
 

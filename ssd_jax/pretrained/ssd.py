@@ -40,8 +40,8 @@ def _caffe(size: int) -> Released:
     )
 
 
-def _port(size: int) -> Released:
-    num_extras = _NUM_EXTRAS[size]
+def _port() -> Released:
+    num_extras = _NUM_EXTRAS[300]
     table = vgg16.with_prefix(vgg16.TORCH_REDUCED.table, "vgg.")
     table |= {_NORM: Entry("L2Norm.weight")}
     for i in range(num_extras):
@@ -51,13 +51,12 @@ def _port(size: int) -> Released:
         table |= torch_conv(f"params/head{i + 1}/offsets", f"loc.{i}")
         table |= torch_conv(f"params/head{i + 1}/logits", f"conf.{i}")
     return Released(
-        name=f"SSD{size} of ssd.pytorch",
+        name="SSD300 of ssd.pytorch",
         signature=("vgg.0.weight", "L2Norm.weight", f"conf.{1 + num_extras}.weight"),
         table=table,
         first=_FIRST,
         input=PORT_INPUT,
-        # Its sizes are not cast to whole pixels.
-        overrides={"anchors.clip": "sides"},
+        overrides={"anchors.clip": "sides", "decoder.pre_nms_top_k": 200},
     )
 
 
@@ -82,11 +81,11 @@ def _torchvision() -> Released:
         table=table,
         first=_FIRST,
         input=_TORCHVISION_INPUT,
-        overrides={"anchors.clip": "sides"},
+        overrides={"anchors.clip": "sides", "decoder.clip_before_nms": True},
     )
 
 
 # In the order in which they are asked: a file of 512 has what one of 300 has.
 CAFFE = {size: _caffe(size) for size in (512, 300)}
-PORT = {size: _port(size) for size in (512, 300)}
+PORT = _port()  # it has no 512
 TORCHVISION = _torchvision()

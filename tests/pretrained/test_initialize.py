@@ -26,7 +26,7 @@ def slim(seed=0, width=1.0):
     }
     rng = np.random.default_rng(seed)
     values = {}
-    for ours, (theirs, _) in mobilenet_v1.TF_SLIM.table.items():
+    for ours, (theirs, *_) in mobilenet_v1.TF_SLIM.table.items():
         shape = flat.pop(ours)
         if theirs.endswith("depthwise_weights"):
             shape = (*shape[:2], shape[3], shape[2])
