@@ -19,6 +19,7 @@ import logging
 import pathlib
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from launch import cli
 from ssd_jax import config
@@ -54,6 +55,14 @@ _SHOWN = 5
 log = logging.getLogger("ssd_jax")
 
 
+def config_of(model: str) -> ConfigDict:
+    """Returns the config of the network that a model is."""
+    module, _, variant = _CONFIGS[model].partition(":")
+    values = importlib.import_module(f"configs.{module}").get_config(variant)
+    values.name = model
+    return values
+
+
 def main() -> None:
     """Runs the command."""
     output = pathlib.Path(_OUTPUT.value)
@@ -61,10 +70,8 @@ def main() -> None:
         raise ValueError(f"--output: expected a name that ends in .npz, got {output}")
     arrays = files.read(pathlib.Path(_SOURCE.value), _FORMAT.value)
     family = detectors.find(arrays, _MODEL.value)
-    module, _, variant = _CONFIGS[_MODEL.value].partition(":")
-    values = importlib.import_module(f"configs.{module}").get_config(variant)
+    values = config_of(_MODEL.value)
     values.update_from_flattened_dict(dict(family.overrides))
-    values.name = _MODEL.value
     imported = detectors.convert(
         arrays,
         family,

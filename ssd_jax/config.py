@@ -202,6 +202,8 @@ class Experiment:
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     init_from: str = ""  # weights to begin with: a workdir, or a file (see pretrained/)
+    init_only: tuple[str, ...] = ()  # patterns of what to take of them, as "backbone/*"; (): all
+    init_partial: bool = False  # leave fresh what has another shape there; otherwise an error
     class_names: tuple[str, ...] = ()  # without background; (): from the data set
 
 

@@ -125,7 +125,8 @@ def convert(
     _check_shapes(family, theirs, {n: x.shape for n, x in ours.items() if n not in fresh})
     values = {name: theirs[name] for name in ours if name not in fresh}
     if fresh:
-        made = flax.traverse_util.flatten_dict(detector.init(jax.random.key(0)), sep="/")
+        fresh_variables = jax.jit(detector.init)(jax.random.key(0))
+        made = flax.traverse_util.flatten_dict(fresh_variables, sep="/")
         values |= {name: np.asarray(made[name]) for name in fresh}
     used = set(family.used)
     return Imported(
