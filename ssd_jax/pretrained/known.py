@@ -10,6 +10,7 @@ from ssd_jax.pretrained.released import Released
 # In the order in which they are asked: a file of the first also has what the second looks for.
 FAMILIES: tuple[Released, ...] = (
     mobilenet_v1.TF_SLIM,
+    mobilenet_v1.CAFFE,
     mobilenet_v2.TORCHVISION,
     vgg16.TORCHVISION,
     vgg16.CAFFE,
