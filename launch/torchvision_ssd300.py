@@ -4,7 +4,8 @@
       --config.init_from=vgg16_conv_fp16_bgr.npz
 
 Data, initial weights, optimizer, schedule, steps and batch are the config's; the network, the
-augmentation (torchvision's reference for SSD), the matching and the loss are torchvision's. Scored by our rules. Needs torch and torchvision; it does not resume.
+augmentation (torchvision's reference for SSD), the matching and the loss are torchvision's. Scored
+by our rules. Needs torch and torchvision; it does not resume.
 """
 
 import dataclasses
