@@ -226,6 +226,7 @@ def test_an_array_longer_than_its_file(tmp_path):
         field(100, field(7, field(5, bytes(8)) + field(7, field(1, varint(2**63))))),
         field(100, field(7, field(5, bytes(7)))),  # half a number
         field(100, field(1, b"a") + field(7, blob(BIAS))) * 2,  # one name twice
+        field(100, field(1, b"a") + field(7, field(8, np.array([1e300]).tobytes()))),  # no float32
         b"\x0b",  # a group, which ends never
         b"",
     ],
