@@ -81,7 +81,7 @@ class Anchors:
     ratios: tuple[tuple[float, ...], ...] = ()  # per source, without 1; inverses are added
     steps: tuple[float, ...] = ()  # pixels, one per source; (): image size / map size
     whole_pixels: bool = False  # cast sizes to whole pixels, as the released code does
-    clip: str = ""  # "corners" or "sides": what of an anchor must lie in the image; see AnchorSpec
+    clip: str = ""  # what of an anchor is kept in the image: "corners", "sides" or "cxcywh"
 
 
 @dataclasses.dataclass(frozen=True)

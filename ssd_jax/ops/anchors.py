@@ -15,7 +15,7 @@ from jaxtyping import Float
 Number = int | float
 
 # What of an anchor is kept inside the image; see AnchorSpec.
-CLIPPING = ("", "corners", "sides")
+CLIPPING = ("", "corners", "sides", "cxcywh")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ class AnchorSpec:
         maps: one entry for each source, in the order of the heads.
         clip: one of CLIPPING. "corners" moves those outside the image to its border (Caffe);
             "sides" shortens sides that are longer than the image's, about the same centre
-            (torchvision, ssd.pytorch).
+            (torchvision); "cxcywh" moves centres outside to the border, too (ssd.pytorch).
         whole_pixels: drop the fractions of min_size and max_size before use, as the released Caffe
             layer does with both (35.84 -> 35).
     """
@@ -184,7 +184,9 @@ def generate(spec: AnchorSpec) -> Float[np.ndarray, "A 4"]:
     height, width = spec.image_size
     anchors = np.concatenate([_generate_map(entry, spec) for entry in spec.maps])
     anchors /= [width, height, width, height]
-    if spec.clip == "sides":
+    if spec.clip == "cxcywh":
+        anchors = np.minimum(anchors, 1)
+    elif spec.clip == "sides":
         anchors[:, 2:] = np.minimum(anchors[:, 2:], 1)
     elif spec.clip == "corners":
         low = np.clip(anchors[:, :2] - anchors[:, 2:] / 2, 0, 1)

@@ -56,7 +56,7 @@ def _port() -> Released:
         table=table,
         first=_FIRST,
         input=PORT_INPUT,
-        overrides={"anchors.clip": "sides", "decoder.pre_nms_top_k": 200},
+        overrides={"anchors.clip": "cxcywh", "decoder.pre_nms_top_k": 200},
     )
 
 

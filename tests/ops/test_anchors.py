@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 
 import numpy as np
@@ -140,6 +141,15 @@ def test_clip_shortens_sides_about_the_same_centre():
     np.testing.assert_allclose(
         anchors.generate(spec)[:2] * 100, [(25, 25, 90, 90), (25, 25, 100, 45)], rtol=1e-6
     )
+
+
+def test_clip_of_every_number():
+    spec = AnchorSpec((100, 100), (AnchorMap((2, 2), 90, step=(80, 80), ratios=(4.0,)),))
+    # Centres 40 and 120, the second moved to 100; sides as above.
+    clipped = anchors.generate(dataclasses.replace(spec, clip="cxcywh")) * 100
+    np.testing.assert_allclose(clipped[-1], (100, 100, 100, 45), rtol=1e-6)
+    shortened = anchors.generate(dataclasses.replace(spec, clip="sides")) * 100
+    np.testing.assert_allclose(shortened[-1], (120, 120, 100, 45), rtol=1e-6)
 
 
 def test_an_unknown_clip_is_refused():
