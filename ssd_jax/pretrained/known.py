@@ -16,7 +16,7 @@ FAMILIES: tuple[Released, ...] = (
     vgg16.CAFFE,
     vgg16.CAFFE_REDUCED,
     vgg16.TORCH_REDUCED,
-    vgg16.KERAS,
+    *vgg16.KERAS,
     vgg16.CONVOLUTIONS,
     *resnet.TORCHVISION.values(),
     *resnet.CAFFE.values(),

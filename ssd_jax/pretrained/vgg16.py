@@ -66,11 +66,6 @@ def _convolutions(
     return table
 
 
-def _keras_name(ours: str) -> str:
-    block, number = ours.removeprefix("conv").split("_")
-    return f"block{block}_conv{number}/block{block}_conv{number}"
-
-
 _FIRST = "params/backbone/conv1_1/conv/kernel"
 
 TORCHVISION = Released(
@@ -127,17 +122,48 @@ TORCH_REDUCED = Released(
     first=_FIRST,
     input=config.Input((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "rgb"),
 )
-KERAS = Released(
-    name="VGG16 of Keras",
-    signature=("block1_conv1/block1_conv1_W_1:0", "fc1/fc1_W_1:0"),
-    table=_convolutions(
-        lambda _, x: f"{_keras_name(x)}_W_1:0", lambda _, x: f"{_keras_name(x)}_b_1:0", lambda k: k
+
+
+def _keras_layers() -> dict[str, tuple[str, str]]:
+    """Keras's name of every layer, and that of a network which names layers by kind and number."""
+    layers = {}
+    for i, ours in enumerate(CONVOLUTION_NAMES):
+        block, number = ours.removeprefix("conv").split("_")
+        layers[ours] = (f"block{block}_conv{number}", f"conv2d_{i}" if i else "conv2d")
+    return layers | {"fc6": ("fc1", "dense"), "fc7": ("fc2", "dense_1")}
+
+
+# {0} is the layer's name, {1} that by kind and number: of the files that Keras released, of whole
+# models and of their weights as Keras 2 and 3 save them.
+_KERAS_NAMES = {
+    "": ("{0}/{0}_W_1:0", "{0}/{0}_b_1:0"),
+    ", saved by Keras 2": ("model_weights/{0}/{0}/kernel:0", "model_weights/{0}/{0}/bias:0"),
+    ", weights of Keras 2": ("{0}/{0}/kernel:0", "{0}/{0}/bias:0"),
+    ", saved by Keras 3": ("model_weights/{0}/{0}/kernel", "model_weights/{0}/{0}/bias"),
+    ", weights of Keras 3": ("layers/{1}/vars/0", "layers/{1}/vars/1"),
+}
+
+
+def _keras(form: str) -> Released:
+    kernel, bias = _KERAS_NAMES[form]
+    table: dict[str, Entry] = {}
+    for ours, names in _keras_layers().items():
+        transforms = {"fc6": (_keras_fc6, decimate_bias), "fc7": (_keras_fc7, decimate_bias)}
+        of_kernel, of_bias = transforms.get(ours, (lambda k: k, lambda b: b))
+        table |= _layer(
+            ours, Entry(kernel.format(*names), of_kernel), Entry(bias.format(*names), of_bias)
+        )
+    first, last = (_keras_layers()[layer] for layer in ("conv1_1", "fc7"))
+    return Released(
+        name=f"VGG16 of Keras{form}",
+        signature=(kernel.format(*first), kernel.format(*last)),
+        table=table,
+        first=_FIRST,
+        input=CAFFE_INPUT,
     )
-    | _layer("fc6", Entry("fc1/fc1_W_1:0", _keras_fc6), Entry("fc1/fc1_b_1:0", decimate_bias))
-    | _layer("fc7", Entry("fc2/fc2_W_1:0", _keras_fc7), Entry("fc2/fc2_b_1:0", decimate_bias)),
-    first=_FIRST,
-    input=CAFFE_INPUT,
-)
+
+
+KERAS = tuple(map(_keras, _KERAS_NAMES))
 CONVOLUTIONS = Released(
     name="VGG16's convolutions, [rows, columns, in, out]",
     signature=("conv1_1/kernel", "conv5_3/kernel"),
