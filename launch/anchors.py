@@ -10,7 +10,7 @@ pictures are drawn too (anchors.png): objects are dashed, their positive anchors
 of the class. Pictures are warped whole to the network's input, as in evaluation.
 
     python -m launch.anchors --config configs/ssd.py:300,voc --compare configs/ssd.py:300,coco \
-      --compare "configs/ssd.py:300,voc --config.name=clipped --config.anchors.clip" \
+      --compare "configs/ssd.py:300,voc --config.name=clipped --config.anchors.clip=corners" \
       --data "trainval=voc/2007:trainval,voc/2012:trainval" --data "test=voc/2007:test" --output out
 
 puts configs side by side, each with its own overrides, on data sets that are named and measured one

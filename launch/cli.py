@@ -67,6 +67,16 @@ def define_workdir() -> flags.FlagHolder:
     return flag
 
 
+def define_trained() -> tuple[flags.FlagHolder, flags.FlagHolder]:
+    """Defines --workdir and --weights, of which exactly one is to be given."""
+    workdir = flags.DEFINE_string("workdir", None, "The folder of the run.")
+    weights = flags.DEFINE_string(
+        "weights", None, "In place of a run: a detector that launch.import_weights wrote."
+    )
+    flags.mark_flags_as_mutual_exclusive(["workdir", "weights"], required=True)
+    return workdir, weights
+
+
 def define_distributed() -> flags.FlagHolder:
     """Defines --distributed and the three flags for hosts that cannot find each other."""
     flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0.")

@@ -41,6 +41,7 @@ def propose(
 
     The search begins with sizes that are evenly spread, and with those of the config where they
     rise like that; it then ends with anchors that cover no less, of the boxes that it looks at.
+    `clip` is kept, but the search takes the anchors as they are before it.
 
     Args:
       experiment: whose maps, steps and numbers of boxes are kept.
@@ -116,7 +117,7 @@ def _ratios(sides: Float[np.ndarray, "n 2"], count: int, seed: int) -> tuple[flo
 
 def _squares(spec: AnchorSpec, entry: AnchorMap) -> tuple[float, float]:
     """Returns the sides of the squares of a map's cells now, the second 0 where there is none."""
-    cell = generate(dataclasses.replace(spec, maps=(entry,), clip=False))[: entry.per_cell]
+    cell = generate(dataclasses.replace(spec, maps=(entry,), clip=""))[: entry.per_cell]
     sides = (cell[:, 2].astype(np.float64) * spec.image_size[1]).round(2)
     return float(sides[0]), float(sides[1]) if entry.max_size is not None else 0.0
 

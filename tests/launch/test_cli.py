@@ -11,9 +11,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 
 
 def test_a_config_with_its_overrides():
-    found = cli.read_config("configs/ssd.py:300,coco --config.anchors.clip --config.name='a b'")
+    found = cli.read_config(
+        "configs/ssd.py:300,coco --config.anchors.clip=corners --config.name='a b'"
+    )
     plain = config.resolve(ssd.get_config("300,coco"))
-    clipped = dataclasses.replace(plain.anchors, clip=True)
+    clipped = dataclasses.replace(plain.anchors, clip="corners")
     assert found == dataclasses.replace(plain, anchors=clipped, name="a b")
 
 

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import caffe_nets
 import numpy as np
 import pytest
 from PIL import Image
@@ -230,3 +231,31 @@ def test_anchors_of_two_configs_on_two_data_sets(shapes_dir, tmp_path):
     assert "http" not in page
     with Image.open(tmp_path / "out" / "anchors.png") as sheet:
         assert sheet.width > 100
+
+
+def test_import_weights_and_predict_with_them(tmp_path):
+    """Somebody's Caffe file of MobileNet-SSD, with random weights."""
+    source = tmp_path / "MobileNetSSD_deploy.caffemodel"
+    source.write_bytes(caffe_nets.mobilenet_ssd(21, deployed=True).caffemodel())
+    output = tmp_path / "mobilenet_ssd.npz"
+    imported = ["--model=mobilenet_ssd", f"--source={source}", f"--output={output}"]
+    result = command("import_weights", *imported)
+    assert result.returncode == 0, result.stderr
+    assert "MobileNet-SSD of Caffe, deployed, 94 arrays used" in result.stderr
+    assert "20 classes: aeroplane, bicycle" in result.stderr
+    Image.fromarray(np.full((90, 120, 3), 99, np.uint8)).save(tmp_path / "x.png")
+    picture = [f"--input={tmp_path / 'x.png'}", f"--output={tmp_path / 'out'}", "--batch_size=1"]
+    result = command("predict", f"--weights={output}", *picture)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out" / "x.png").is_file()
+
+    for name, wrong, said in (
+        ("import_weights", [*imported, "--classes=cat"], "scores 20 classes"),
+        ("import_weights", ["--model=ssd300_voc", *imported[1:]], "these files are known"),
+        ("predict", [f"--weights={source}", *picture], "cannot be read"),
+        ("predict", picture, "workdir"),
+    ):
+        result = command(name, *wrong)
+        assert result.returncode == 1
+        assert said in result.stderr
+        assert "Traceback" not in result.stderr
