@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ssd_jax import config
 from ssd_jax.study.trials import Trial
+from ssd_jax.train.checkpoint import RECENT
 from ssd_jax.train.metrics import LINES, last_step
 
 STATES = ("finished", "running", "stopped", "failed", "waiting")
@@ -101,7 +102,8 @@ class SweepFolder:
           elsewhere: a cluster says that it runs.
         """
         workdir, record = self.workdir(trial), self.record(trial)
-        step = last_step(workdir / LINES)
+        saved = (path.name for path in (workdir / RECENT).glob("[0-9]*") if path.name.isdigit())
+        step = max(last_step(workdir / LINES), *map(int, saved), 0)
         evaluated = last_step(workdir / LINES, "evaluation")
         seconds = record.get("seconds", 0.0)
         metrics = workdir / "evaluation" / "metrics.json"

@@ -24,7 +24,9 @@ body { font: 14px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1400p
 h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; max-width: 36em }
+td { white-space: nowrap }
+th:first-child, td:first-child { text-align: left }
+td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 14em; max-width: 36em }
 th { position: sticky; top: 0; background: #fff; cursor: pointer; vertical-align: bottom }
 th.sorted::after { content: " \\25be" } th.sorted.up::after { content: " \\25b4" }
 tr.best td { background: #fdeee6; font-weight: 600 } tr.like td { background: #f6f6ee }

@@ -128,7 +128,9 @@ def flags(trial: Trial, sweep: SweepFile, from_command: Overrides) -> list[str]:
     Raises:
       ValueError: for a value that no flag can express.
     """
-    paths = dict.fromkeys((*sweep.common, *trial.overrides, *from_command))
+    given = (*sweep.common, *trial.overrides, *from_command)
+    # A field that is a dict is given whole: a flag cannot add to it.
+    paths = dict.fromkeys(_field(trial.experiment, path) for path in given)
     return [_flag(path, value_of(trial.experiment, path)) for path in paths]
 
 
@@ -170,6 +172,12 @@ def value_of(experiment: config.Experiment, path: str) -> Any:
     for name in path.split(".")[1:]:
         value = value[name] if isinstance(value, dict) else getattr(value, name)
     return value
+
+
+def _field(experiment: config.Experiment, path: str) -> str:
+    parent = path.rpartition(".")[0]
+    inside = parent != "config" and isinstance(value_of(experiment, parent), dict)
+    return parent if inside else path
 
 
 def _flag(path: str, value: Any) -> str:
