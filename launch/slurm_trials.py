@@ -1,6 +1,8 @@
 """Runs the trials of a sweep as SLURM jobs, through submitit."""
 
+import contextlib
 import logging
+import os
 import pathlib
 import subprocess
 import time
@@ -37,7 +39,9 @@ class TrialJob:
 
         if self._process is not None:
             self._process.terminate()
-            self._process.wait()
+            # Not `wait`: this runs in a signal's handler, and the call it interrupts is that same
+            # `wait`, which holds the lock of its process.
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         return submitit.helpers.DelayedSubmission(TrialJob(self._command, self._output))
 
 
@@ -100,7 +104,7 @@ def run(
     busy = working(folder, trials)
     new = [trial for trial in trials if trial.name not in busy]
     jobs = {}
-    with executor.batch():
+    with executor.batch() if new else contextlib.nullcontext():
         for trial in new:
             jobs[trial.name] = executor.submit(TrialJob(command(trial), folder.log(trial)))
     for trial in new:

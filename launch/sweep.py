@@ -115,8 +115,8 @@ class Sweep:
             best = shlex.join(["python", *self.train_command(results.best.trial, workdir)])
         if self.plan.duplicates:
             notes.append(
-                f"{self.plan.duplicates} more trials of the sweep file are the same as others, and "
-                "were left out."
+                f"Left out: {self.plan.duplicates} of the sweep file that says the same as another "
+                "trial."
             )
         common = {**self.file.common, **self.overrides}
         if common:
@@ -178,7 +178,7 @@ def main() -> int:
 def run(sweep: Sweep) -> None:
     """Runs what is not finished yet."""
     if sweep.plan.duplicates:
-        log.info("%d trials are the same as others, and left out", sweep.plan.duplicates)
+        log.info("Left out: %d that says the same as another trial", sweep.plan.duplicates)
     skipped = ("finished",) if _RETRY.value else ("finished", "failed")
     progress = sweep.progress()
     todo = [one.trial for one in progress if one.state not in skipped]

@@ -26,7 +26,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right }
 td { white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
-td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 14em; max-width: 36em }
+td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 17em; max-width: 30em }
 th { position: sticky; top: 0; background: #fff; cursor: pointer; vertical-align: bottom }
 th.sorted::after { content: " \\25be" } th.sorted.up::after { content: " \\25b4" }
 tr.best td { background: #fdeee6; font-weight: 600 } tr.like td { background: #f6f6ee }
@@ -153,7 +153,7 @@ def _spread_note(results: Results) -> str:
 
 def _settings(results: Results) -> str:
     heads = ["setting", *(path.removeprefix("config.") for path in results.fields)]
-    heads += ["seeds", *SCORES, "", *COVERAGE]
+    heads += ["seeds", *SCORES, "", *(name.replace("_", " ") for name in COVERAGE)]
     rows = []
     ranked = sorted(results.settings, key=lambda one: -one.score.mean if one.score else math.inf)
     for one in ranked:

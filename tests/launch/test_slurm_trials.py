@@ -2,7 +2,11 @@
 
 import contextlib
 import importlib.util
+import os
+import signal
 import sys
+import threading
+import time
 import types
 
 import pytest
@@ -110,9 +114,32 @@ def test_a_job_that_lives_is_not_submitted_again(folder, made, submitit):
     assert slurm_trials.working(folder, made) == set()
 
 
-def test_a_preempted_job_is_queued_again(tmp_path, submitit):
-    job = slurm_trials.TrialJob([sys.executable, "-c", "input()"], tmp_path / "log")
-    again, new = job.checkpoint()
+SAVES = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+print("begins", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_preempted_job_saves_and_is_queued_again(tmp_path, submitit):
+    output = tmp_path / "log"
+    job = slurm_trials.TrialJob([sys.executable, "-c", SAVES], output)
+    found = []
+    # As submitit does, from a signal's handler, while the job waits for its process.
+    before = signal.signal(signal.SIGUSR2, lambda *_: found.append(job.checkpoint()))
+
+    def preempt():
+        while not (output.exists() and output.read_text()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    threading.Thread(target=preempt).start()
+    try:
+        assert job() == ""  # stopped, and not failed
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    [(again, new)] = found
     assert again == "again"
     assert vars(new) == {**vars(job), "_process": None}
 
