@@ -37,6 +37,7 @@ class LocalTrials:
         command: Callable[[Trial], Sequence[str]],
         *,
         parallel: int = 1,
+        gpus: Sequence[str] = (),
         ended: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         """Prepares to run.
@@ -45,19 +46,24 @@ class LocalTrials:
           folder: of the sweep.
           command: what runs a trial, in the current directory.
           parallel: how many at a time.
+          gpus: as CUDA_VISIBLE_DEVICES names them; each trial sees one, shared out in turn. None:
+            every trial sees all.
           ended: called when a trial's process is over.
         """
         self._folder = folder
         self._command = command
         self._parallel = parallel
+        self._gpus = gpus
         self._ended = ended
         self._queue: collections.deque[Trial] = collections.deque()
         self._own: dict[str, tuple[Trial, subprocess.Popen, float]] = {}
+        self._gpu_of: dict[str, str] = {}  # of the trials in _own
         self._others: dict[str, Trial] = {}  # worked on by a process of an earlier sweep
         self._signals = self._passed_on = 0
 
     def run(self, trials: Sequence[Trial]) -> bool:
         """Runs trials; returns False where it was stopped by a signal."""
+        self._folder.prepare()
         self._queue.extend(trials)
         previous = self._catch_signals()
         try:
@@ -97,6 +103,7 @@ class LocalTrials:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env={**os.environ, **self._environment(trial)},
                 pass_fds=(lock,),
             )
         self._folder.note_process(trial, process.pid)
@@ -104,12 +111,21 @@ class LocalTrials:
         self._own[trial.name] = trial, process, time.monotonic()
         log.info("%s begins", trial.name)
 
+    def _environment(self, trial: Trial) -> dict[str, str]:
+        """Returns what says which GPU a trial has: the one that the fewest others use."""
+        if not self._gpus:
+            return {}
+        used = list(self._gpu_of.values())
+        self._gpu_of[trial.name] = min(self._gpus, key=used.count)
+        return {"CUDA_VISIBLE_DEVICES": self._gpu_of[trial.name]}
+
     def _collect(self) -> None:
         for name, (trial, process, began) in list(self._own.items()):
             status = process.poll()
             if status is None:
                 continue
             del self._own[name]
+            self._gpu_of.pop(name, None)
             seconds = self._folder.record(trial).get("seconds", 0.0) + time.monotonic() - began
             stopped = status == STOPPED or (self._signals and status < 0)
             failed = "" if stopped else why_failed(status, self._folder.log(trial))

@@ -101,6 +101,7 @@ def run(
       ended: called when a job is over.
       poll_seconds: between looks at the queue.
     """
+    folder.prepare()
     busy = working(folder, trials)
     new = [trial for trial in trials if trial.name not in busy]
     jobs = {}

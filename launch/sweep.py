@@ -11,9 +11,10 @@ report.html and DIR/results.csv are rewritten whenever a trial ends.
     python -m launch.sweep --workdir DIR --status     # how far it is, and the time left
     python -m launch.sweep --workdir DIR --report     # writes the report again
 
-On a SLURM cluster every trial is a job, with options such as --slurm=slurm_partition=gpu
---slurm=gpus_per_node=1 --slurm=timeout_min=600; see submitit's AutoExecutor. Exit status: 0 when
-all trials are finished, 1 where some failed, 3 when it was stopped or jobs are still to come.
+With several GPUs, --parallel 4 --gpus 0,1,2,3 gives each trial one. On a SLURM cluster every trial
+is a job, with options such as --slurm=slurm_partition=gpu --slurm=gpus_per_node=1
+--slurm=timeout_min=600; see submitit's AutoExecutor. Exit status: 0 when all trials are finished, 1
+where some failed, 3 when it was stopped or jobs are still to come.
 """
 
 import logging
@@ -37,6 +38,7 @@ _WORKDIR = cli.define_workdir()
 _SWEEP = flags.DEFINE_string("sweep", "", "A file of configs/sweeps/.")
 _EXECUTOR = flags.DEFINE_enum("executor", "local", ["local", "slurm"], "Where trials run.")
 _PARALLEL = flags.DEFINE_integer("parallel", 1, "How many trials at a time.", lower_bound=1)
+_GPUS = flags.DEFINE_list("gpus", [], "local: the GPUs to share out, one a trial; default all.")
 _RETRY = flags.DEFINE_bool("retry", False, "Run the trials that failed again.")
 _STATUS = flags.DEFINE_bool("status", False, "Only print how far the sweep is.")
 _REPORT = flags.DEFINE_bool("report", False, "Only write the report again.")
@@ -189,7 +191,11 @@ def run(sweep: Sweep) -> None:
         slurm_trials.run(todo, sweep.folder, sweep.command, executor, ended=sweep.ended)
     else:
         local_trials.LocalTrials(
-            sweep.folder, sweep.command, parallel=_PARALLEL.value, ended=sweep.ended
+            sweep.folder,
+            sweep.command,
+            parallel=_PARALLEL.value,
+            gpus=_GPUS.value,
+            ended=sweep.ended,
         ).run(todo)
 
 

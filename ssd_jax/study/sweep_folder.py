@@ -53,15 +53,21 @@ class SweepFolder:
         return self.root / "trials" / trial.name
 
     def log(self, trial: Trial) -> pathlib.Path:
-        """Returns the file of what the trial's run prints."""
-        return self._made("logs") / f"{trial.name}.log"
+        """Returns the file of what the trial's run prints; its folder is made by `prepare`."""
+        return self.root / "logs" / f"{trial.name}.log"
+
+    def prepare(self) -> None:
+        """Makes the folders that runs write to, besides their workdirs."""
+        (self.root / "logs").mkdir(parents=True, exist_ok=True)
 
     def lock(self, trial: Trial) -> int | None:
         """Returns an open file that holds the trial's lock, or None where another process has it.
 
         The lock lasts until every process that inherited the file has closed it.
         """
-        file = os.open(self._lock_path(trial), os.O_RDWR | os.O_CREAT)
+        path = self._lock_path(trial)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -141,19 +147,13 @@ class SweepFolder:
 
     def save_arguments(self, arguments: Sequence[str]) -> None:
         """Keeps the command line, so that --status and --report need nothing but the folder."""
-        self.root.mkdir(parents=True, exist_ok=True)
         _write(self.root / "sweep.json", {"arguments": list(arguments)})
 
     def _lock_path(self, trial: Trial) -> pathlib.Path:
-        return self._made("records") / f"{trial.name}.lock"
+        return self.root / "records" / f"{trial.name}.lock"
 
     def _record_path(self, trial: Trial) -> pathlib.Path:
-        return self._made("records") / f"{trial.name}.json"
-
-    def _made(self, name: str) -> pathlib.Path:
-        folder = self.root / name
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return self.root / "records" / f"{trial.name}.json"
 
 
 def seconds_left(progress: Sequence[Progress], parallel: int) -> float | None:
@@ -184,6 +184,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _write(path: pathlib.Path, values: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".lock":  # replacing it would leave the lock on the old file
         path.write_text(json.dumps(values))
         return

@@ -180,6 +180,15 @@ def test_the_reason_of_a_failure(tmp_path):
     assert why_failed(-15, output).startswith("killed by SIGTERM; last line: error: config.x")
 
 
+def test_each_trial_has_a_gpu_of_its_own(folder, made):
+    def command(trial):
+        stand_in(folder)(trial)
+        return [sys.executable, "-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"]
+
+    LocalTrials(folder, command, parallel=2, gpus=["3", "5"]).run(made[:2])
+    assert {folder.log(trial).read_text() for trial in made[:2]} == {"3\n", "5\n"}
+
+
 def test_what_is_recorded_is_json(folder, made):
     LocalTrials(folder, stand_in(folder)).run(made[:1])
     [path] = pathlib.Path(folder.root / "records").glob("*.json")
