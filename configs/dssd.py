@@ -89,6 +89,7 @@ def recipe(config: ConfigDict, data: str, stage: str) -> None:
     config.train.steps, config.optimizer.boundaries = schedules[data, stage]
     config.train.batch_size = 32 if data == "voc" else 40
     config.optimizer.learning_rate = 1e-4 if stage == "finetune" else 1e-3
+    config.init_partial = stage == "dssd"  # its heads read fewer channels than stage 1's
     if stage == "dssd":
         config.optimizer.frozen = ("backbone/*", "extra*")
         config.model.freeze_batch_norm = "maps"

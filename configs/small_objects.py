@@ -2,7 +2,8 @@
 
     bash launch/small_objects.sh
 
-trains every variant with three seeds and prints a table by size of the objects; or one of them:
+trains two backbones, then from them every variant with three seeds, and prints a table by size of
+the objects; or one variant from random weights:
 
     python -m launch.prepare --format shapes --name small_shapes --image_size 128 \
       --object_size 0.08,0.4 --max_objects 10
@@ -16,6 +17,9 @@ each cell, and an atrous fc7.
 On a ResNet-50 with an eighth of the channels, with the same maps and SSD's anchors: ssd_resnet,
 the same with DSSD's prediction module (pm), and with its deconvolution modules too (dm_product,
 dm_sum).
+
+pretrain_vgg16 and pretrain_resnet are ssd and ssd_resnet on the quickstart's scenes, whose objects
+are larger: of these only the backbone is taken, in the place of ImageNet's in the papers.
 """
 
 from ml_collections import ConfigDict
@@ -26,17 +30,18 @@ from ssd_jax.models.source_maps import RES6, SSD300_EXTRAS
 
 ON_VGG = ("ssd", "refinedet", "no_filtering", "no_cascade", "no_tcb")
 ON_RESNET = ("ssd_resnet", "pm", "dm_product", "dm_sum")
-VARIANTS = (*ON_VGG, *ON_RESNET)
+PRETRAIN = ("pretrain_vgg16", "pretrain_resnet")
+VARIANTS = (*ON_VGG, *ON_RESNET, *PRETRAIN)
 
 
 def get_config(variant: str = "refinedet") -> ConfigDict:
     parse_variant(variant, "configs/small_objects.py", VARIANTS)
     config = defaults()
     config.name = f"small_objects_{variant}"
-    if variant == "ssd":
+    if variant in ("ssd", "pretrain_vgg16"):
         ssd.small_network(config)
         config.model.extras = SSD300_EXTRAS[:2]
-    elif variant in ON_RESNET:
+    elif variant in (*ON_RESNET, "pretrain_resnet"):
         resnet_network(config, variant)
     else:
         refinedet.released_network(config, "vgg16")
@@ -60,9 +65,15 @@ def get_config(variant: str = "refinedet") -> ConfigDict:
     config.data.eval = "small_shapes:val"
     config.data.canvas = (128, 128)
     config.data.max_objects = 10
-    config.train.steps = 1_500
+    config.train.steps = 700
     config.train.eval_every = 0
-    config.train.checkpoint_every = 1_500
+    config.train.checkpoint_every = 350
+    config.init_only = ("backbone/*",)
+    if variant in PRETRAIN:
+        config.data.train = "shapes:train"
+        config.data.eval = "shapes:val"
+        config.train.steps = 2_500
+        config.init_only = ()
     return config
 
 
@@ -75,7 +86,7 @@ def resnet_network(config: ConfigDict, variant: str) -> None:
     # The released .999 is for tens of thousands of steps.
     config.model.added_momentum = None
     config.model.added_epsilon = None
-    if variant != "ssd_resnet":
+    if variant not in ("ssd_resnet", "pretrain_resnet"):
         config.model.prediction_module = "c"
     if variant.startswith("dm_"):
         config.model.deconvolution = variant.removeprefix("dm_")

@@ -3,10 +3,13 @@
 import logging
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 
 import jax
+import rich.console
+import rich.table
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -23,6 +26,9 @@ COMPILATION_CACHE = flags.DEFINE_string(
 # What a user's input can cause; anything else is a defect of ours and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, NonFiniteLossError)
 
+# What parsing raises: ml_collections lets an unknown field of a config out as an AttributeError.
+_FLAG_ERRORS = (flags.Error, AttributeError, OSError, ValueError, TypeError)
+
 
 def define_config(required: bool = False) -> flags.FlagHolder:
     """Defines --config and its overrides, `--config.group.field=value`."""
@@ -34,11 +40,41 @@ def define_config(required: bool = False) -> flags.FlagHolder:
     return flag
 
 
+def read_config(text: str) -> config.Experiment:
+    """Returns the config of "FILE[:VARIANT] [--config.group.field=value ...]".
+
+    Raises:
+      ValueError: for what --config would refuse.
+    """
+    values = flags.FlagValues()
+    try:
+        words = shlex.split(text)
+        argv = ["", *(f"--config={word}" for word in words[:1]), *words[1:]]
+        flag = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+        rest = values(argv)[1:]
+        if flag.value is None or rest:
+            raise ValueError(f"expected FILE[:VARIANT] [--config.x=y ...], got {text!r}")
+        _ = flag.value.name
+    except _FLAG_ERRORS as error:
+        raise ValueError(f"in {text!r}: {_in_a_line(error)}") from None
+    return config.resolve(flag.value)
+
+
 def define_workdir() -> flags.FlagHolder:
     """Defines --workdir."""
     flag = flags.DEFINE_string("workdir", None, "The folder of the run.")
     flags.mark_flag_as_required("workdir")
     return flag
+
+
+def define_trained() -> tuple[flags.FlagHolder, flags.FlagHolder]:
+    """Defines --workdir and --weights, of which exactly one is to be given."""
+    workdir = flags.DEFINE_string("workdir", None, "The folder of the run.")
+    weights = flags.DEFINE_string(
+        "weights", None, "In place of a run: a detector that launch.import_weights wrote."
+    )
+    flags.mark_flags_as_mutual_exclusive(["workdir", "weights"], required=True)
+    return workdir, weights
 
 
 def define_distributed() -> flags.FlagHolder:
@@ -76,9 +112,28 @@ def experiment_from(flag: flags.FlagHolder, workdir: pathlib.Path) -> config.Exp
     return config.load(workdir / config.FILE)
 
 
+def print_table(table: rich.table.Table) -> None:
+    """Prints a table: into a file or a pipe as wide as it is, on a terminal as wide as that."""
+    console = rich.console.Console()
+    if not sys.stdout.isatty():
+        console = rich.console.Console(width=1000)
+        console = rich.console.Console(width=console.measure(table).maximum)
+    console.print(table)
+
+
 def positional() -> list[str]:
     """Returns the words of the command line that belong to no flag."""
     return flags.FLAGS(sys.argv)[1:]
+
+
+def _in_a_line(error: Exception) -> str:
+    """Returns the text of one of _FLAG_ERRORS, without the traceback that a config file's has."""
+    text = str(error).strip()
+    if "Traceback" in text:
+        text = text.splitlines()[-1].partition(": ")[2]
+    if isinstance(error, AttributeError):  # its text is a repr
+        text = text.strip("'\"").replace("\\'", "'").replace("\\n", " ")
+    return " ".join(text.split())
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -102,22 +157,16 @@ def run(main: Callable[[], int | None]) -> None:
             return 1
 
     def parse(argv: Sequence[str]) -> list[str]:
-        # ml_collections lets an unknown field of a config out as an AttributeError, puts the
-        # traceback of a config file into its message, and keeps a missing file for the first use.
+        # ml_collections keeps a missing file for the first use.
         try:
             rest = flags.FLAGS(argv)
             if "config" in flags.FLAGS and flags.FLAGS.config is not None:
                 _ = flags.FLAGS.config.name
             return rest
-        except (flags.Error, AttributeError, OSError, ValueError, TypeError) as error:
+        except _FLAG_ERRORS as error:
             if "--debug" in argv:
                 raise
-            text = str(error).strip()
-            if "Traceback" in text:
-                text = text.splitlines()[-1].partition(": ")[2]
-            if isinstance(error, AttributeError):  # its text is a repr
-                text = text.strip("'\"").replace("\\'", "'").replace("\\n", " ")
-            print(f"error: in the flags: {text}", file=sys.stderr)
+            print(f"error: in the flags: {_in_a_line(error)}", file=sys.stderr)
             sys.exit(1)
 
     app.run(guarded, flags_parser=parse)

@@ -1,6 +1,7 @@
 """Draws what a trained detector finds in pictures, and writes it as detections.json.
 
 python -m launch.predict --workdir DIR --input FILE_OR_DIR [FILE_OR_DIR ...] --output DIR
+python -m launch.predict --weights FILE ...    # that launch.import_weights wrote
 """
 
 import collections
@@ -17,7 +18,7 @@ from ssd_jax.data import images
 from ssd_jax.evaluate.coco_results import write_coco_results
 from ssd_jax.predict import Picture, Predictor
 
-WORKDIR = cli.define_workdir()
+WORKDIR, WEIGHTS = cli.define_trained()
 INPUT = flags.DEFINE_multi_string(
     "input", [], "A picture, or a folder that is searched for pictures; may be repeated."
 )
@@ -61,9 +62,12 @@ def image_ids(paths: list[pathlib.Path]) -> list[str]:
 def main() -> int:
     """Runs the command; 1 when some of the files could not be read, the rest being done."""
     paths = find_pictures([*INPUT.value, *cli.positional()])
-    predictor = Predictor.from_workdir(
-        pathlib.Path(WORKDIR.value), which=CHECKPOINT.value, batch_size=BATCH_SIZE.value
-    )
+    if WEIGHTS.value:
+        predictor = Predictor.from_file(pathlib.Path(WEIGHTS.value), batch_size=BATCH_SIZE.value)
+    else:
+        predictor = Predictor.from_workdir(
+            pathlib.Path(WORKDIR.value), which=CHECKPOINT.value, batch_size=BATCH_SIZE.value
+        )
     output = pathlib.Path(OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
     unreadable = []

@@ -72,7 +72,7 @@ class Input:
 class Anchors:
     """The default boxes: a preset, sizes in pixels, or the paper's linear rule."""
 
-    preset: str = ""  # a row of the table in ops/anchors.py; "": the fields below
+    preset: str = ""  # a row of the table in ops/anchors.py, to which only `clip` adds
     min_sizes: tuple[float, ...] = ()  # pixels of the input, one per source; (): the linear rule
     max_sizes: tuple[float, ...] = ()  # pixels, one per source
     # Further (min, max) sizes on each source, with its ratios; a max of 0: no second square.
@@ -83,7 +83,7 @@ class Anchors:
     ratios: tuple[tuple[float, ...], ...] = ()  # per source, without 1; inverses are added
     steps: tuple[float, ...] = ()  # pixels, one per source; (): image size / map size
     whole_pixels: bool = False  # cast sizes to whole pixels, as the released code does
-    clip: bool = False
+    clip: str = ""  # what of an anchor is kept in the image: "corners", "sides" or "cxcywh"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +111,7 @@ class Decoder:
     iou_threshold: float = 0.45
     pre_nms_top_k: int = 400  # per class
     max_detections: int = 200  # over all classes
+    clip_before_nms: bool = False  # torchvision; otherwise boxes are clipped at the output only
     objectness_threshold: float = 0.01  # RefineDet: anchors below it detect nothing
     soft_nms: bool = False  # lower the scores of overlapped boxes (linear) and keep them
     # Testing at several sizes: factors of model.image_size; their detections are joined.
@@ -204,6 +205,8 @@ class Experiment:
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     init_from: str = ""  # weights to begin with: a workdir, or a file (see pretrained/)
+    init_only: tuple[str, ...] = ()  # patterns of what to take of them, as "backbone/*"; (): all
+    init_partial: bool = False  # leave fresh what has another shape there; otherwise an error
     class_names: tuple[str, ...] = ()  # without background; (): from the data set
 
 

@@ -1,4 +1,4 @@
-"""A trained detector on pictures: from a workdir, or from a detector and its variables."""
+"""A trained detector on pictures: from a workdir, a file, or a detector and its variables."""
 
 import itertools
 import pathlib
@@ -13,6 +13,7 @@ from ssd_jax import config, detectors
 from ssd_jax.data.images import place
 from ssd_jax.evaluate.evaluator import in_pixels, make_detect_step
 from ssd_jax.evaluate.ground_truth import ImageDetections
+from ssd_jax.pretrained import detector_file
 from ssd_jax.sharding import data_mesh, put_batch, replicated
 from ssd_jax.train import checkpoint
 
@@ -74,6 +75,15 @@ class Predictor:
         experiment = config.load(workdir / config.FILE)
         variables = checkpoint.load_variables(workdir, which=which)
         return cls(experiment, variables, batch_size=batch_size)
+
+    @classmethod
+    def from_file(cls, path: pathlib.Path, *, batch_size: int = 8) -> "Predictor":
+        """Returns the predictor of a detector that launch.import_weights wrote.
+
+        Raises:
+          ValueError: where the file is missing, damaged or holds something else.
+        """
+        return cls(*detector_file.load(path), batch_size=batch_size)
 
     def __call__(self, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, ImageDetections]]:
         """Yields every picture with its detections, in pixels of the picture, by falling score."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import configs
-from configs import dssd, mobilenet_ssd, refinedet, small_objects, ssd
+from configs import dssd, mobilenet_ssd, photographs, refinedet, small_objects, ssd
 from ssd_jax import config, detectors, sharding
 from ssd_jax.train import optimizer as optimizers
 from ssd_jax.train.loop import initial_state
@@ -27,6 +27,7 @@ VARIANTS = {
     ],
     "dssd": [*map(",".join, itertools.product(dssd.NETWORKS, dssd.DATA, dssd.STAGES))],
     "small_objects": list(small_objects.VARIANTS),
+    "photographs": list(photographs.VARIANTS),
     "quickstart": [None],
 }
 ALL = [(name, variant) for name, variants in VARIANTS.items() for variant in variants]

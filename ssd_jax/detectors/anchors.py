@@ -1,5 +1,6 @@
 """The anchors of a config: a preset, explicit sizes, or the paper's linear rule."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from ssd_jax import config
@@ -32,7 +33,7 @@ def anchor_spec(
                 f"and maps {made_for}, but this network has {image_size} and {tuple(map_sizes)}; "
                 "set config.anchors.preset to '' and give sizes or scales"
             )
-        return spec
+        return dataclasses.replace(spec, clip=anchors.clip)
 
     m = len(map_sizes)
     ratios = [both_orientations(*values) for values in _per_map("ratios", anchors.ratios, m)]

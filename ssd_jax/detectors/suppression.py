@@ -3,7 +3,7 @@
 from jaxtyping import Array, Float
 
 from ssd_jax import config
-from ssd_jax.ops import nms
+from ssd_jax.ops import boxes, nms
 from ssd_jax.types import Detections
 
 # Of the boxes that vote on a detection, with it (Gidaris & Komodakis, "Object detection via a
@@ -16,7 +16,7 @@ def suppress(
 ) -> Detections:
     """Returns one image's detections; see `nms.multiclass_nms`."""
     return nms.multiclass_nms(
-        boxes_xyxy,
+        boxes.clip(boxes_xyxy) if spec.clip_before_nms else boxes_xyxy,
         scores,
         score_threshold=spec.score_threshold,
         iou_threshold=spec.iou_threshold,

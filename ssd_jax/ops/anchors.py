@@ -17,6 +17,9 @@ Number = int | float
 # Of normalised corners in float32.
 _ROUNDING = 1e-5
 
+# What of an anchor is kept inside the image; see AnchorSpec.
+CLIPPING = ("", "corners", "sides", "cxcywh")
+
 
 @dataclasses.dataclass(frozen=True)
 class AnchorMap:
@@ -89,14 +92,16 @@ class AnchorSpec:
         image_size: height and width of the network's input, pixels. It need not be square: sizes
             and steps are pixels on both axes, so a ratio of 1 is square on the image.
         maps: one entry for each source, in the order of the heads.
-        clip: move corners that lie outside the image to its border.
+        clip: one of CLIPPING. "corners" moves those outside the image to its border (Caffe);
+            "sides" shortens sides that are longer than the image's, about the same centre
+            (torchvision); "cxcywh" moves centres outside to the border, too (ssd.pytorch).
         whole_pixels: drop the fractions of min_size and max_size before use, as the released Caffe
             layer does with both (35.84 -> 35).
     """
 
     image_size: tuple[int, int]
     maps: tuple[AnchorMap, ...]
-    clip: bool = False
+    clip: str = ""
     whole_pixels: bool = False
 
     def __post_init__(self):
@@ -105,6 +110,10 @@ class AnchorSpec:
         if not (isinstance(self.maps, tuple) and self.maps):
             raise ValueError(
                 f"anchors.AnchorSpec: expected a tuple of at least one map, got {self.maps}"
+            )
+        if self.clip not in CLIPPING:
+            raise ValueError(
+                f"anchors.AnchorSpec: expected clip to be one of {CLIPPING}, got {self.clip!r}"
             )
         if self.whole_pixels and min(x for entry in self.maps for x, _ in entry.sizes) < 1:
             raise ValueError(
@@ -122,7 +131,7 @@ class AnchorSpec:
         *,
         steps: Sequence[tuple[Number, Number] | None] | None = None,
         offset: Number = 0.5,
-        clip: bool = False,
+        clip: str = "",
         whole_pixels: bool = False,
     ) -> "AnchorSpec":
         """Builds a spec from scales relative to the image, as `linear_scales` gives them.
@@ -186,7 +195,11 @@ def generate(spec: AnchorSpec) -> Float[np.ndarray, "A 4"]:
     height, width = spec.image_size
     anchors = np.concatenate([_generate_map(entry, spec) for entry in spec.maps])
     anchors /= [width, height, width, height]
-    if spec.clip:
+    if spec.clip == "cxcywh":
+        anchors = np.minimum(anchors, 1)
+    elif spec.clip == "sides":
+        anchors[:, 2:] = np.minimum(anchors[:, 2:], 1)
+    elif spec.clip == "corners":
         low = np.clip(anchors[:, :2] - anchors[:, 2:] / 2, 0, 1)
         high = np.clip(anchors[:, :2] + anchors[:, 2:] / 2, 0, 1)
         anchors = np.concatenate([(low + high) / 2, high - low], axis=1)

@@ -1,7 +1,9 @@
-"""Where a run begins: fresh variables with what fits of other weights in their place."""
+"""Where a run begins: fresh variables, and other weights in their place."""
 
+import fnmatch
 import logging
 import pathlib
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import flax.traverse_util
@@ -10,7 +12,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ssd_jax import config
-from ssd_jax.pretrained import files, known
+from ssd_jax.pretrained import detector_file, files, known
+from ssd_jax.pretrained.detectors import is_class_head
 from ssd_jax.train import checkpoint
 
 log = logging.getLogger(__name__)
@@ -22,39 +25,58 @@ class Fit(NamedTuple):
     """What became of every array of a detector and of a file, by name."""
 
     loaded: tuple[str, ...]
+    classes: tuple[str, ...]  # class heads, for other classes: left fresh
     misfits: tuple[str, ...]  # in both, with different shapes (both are given)
     fresh: tuple[str, ...]  # in the detector only
     unused: tuple[str, ...]  # in the file only
+    not_asked: tuple[str, ...] = ()  # left out by config.init_only
 
 
 def initialize(variables: PyTree, source: str, experiment: config.Experiment) -> tuple[PyTree, Fit]:
-    """Returns variables in which what fits was taken from other weights, and an account of it.
+    """Returns variables in which other weights stand in the place of fresh ones, and an account.
 
     Args:
       variables: fresh, of the detector.
-      source: a workdir of this project, or a file of one of `known.FAMILIES`.
+      source: a workdir of this project, a file of `launch.import_weights`, or a file of one of
+        `known.FAMILIES`.
       experiment: of the detector; its input must be what the weights were trained on. The order of
         the channels and the scale of a file's first convolution are adapted; the mean cannot be.
+        Class heads for another number of classes are left fresh; any other array of another shape
+        is an error, unless `experiment.init_partial`. `experiment.init_only` names what to take.
 
     Raises:
-      ValueError: where the source cannot be read, nothing of it fits, or it was trained on another
-        normalisation of the pixels.
+      ValueError: where the source cannot be read, an array or nothing of it fits, or it was trained
+        on another normalisation of the pixels.
     """
     path = pathlib.Path(source).expanduser()
-    values = _workdir(path, experiment) if path.is_dir() else _file(path, experiment)
+    values, num_classes = _read(path, experiment)
     flat = flax.traverse_util.flatten_dict(variables, sep="/")
-    fits, misfits = {}, []
-    for name, fresh in flat.items():
-        if name in values and values[name].shape == fresh.shape:
-            fits[name] = np.asarray(values[name], fresh.dtype)
-        elif name in values:
-            misfits.append(f"{name} {values[name].shape} -> {fresh.shape}")
+    asked = _asked(flat, experiment.init_only)
+    fits, classes, misfits = {}, [], []
+    for name in asked:
+        if name not in values:
+            continue
+        theirs, ours = values[name].shape, flat[name].shape
+        if theirs == ours:
+            fits[name] = np.asarray(values[name], flat[name].dtype)
+        elif is_class_head(name) and num_classes not in (None, experiment.model.num_classes):
+            classes.append(name)
+        else:
+            misfits.append(f"{name} {theirs} -> {ours}")
     fit = Fit(
         loaded=tuple(fits),
+        classes=tuple(classes),
         misfits=tuple(misfits),
-        fresh=tuple(name for name in flat if name not in values),
+        fresh=tuple(name for name in asked if name not in values),
         unused=tuple(name for name in values if name not in flat),
+        not_asked=tuple(name for name in flat if name not in asked),
     )
+    if misfits and not experiment.init_partial:
+        raise ValueError(
+            f"config.init_from: {len(misfits)} arrays of {source} have another shape than this "
+            f"detector's: {'; '.join(misfits[:_SHOWN])}. Name what to take with config.init_only, "
+            "or leave these fresh with config.init_partial"
+        )
     if not fits:
         theirs, ours = (", ".join(list(names)[:_SHOWN]) for names in (values, flat))
         raise ValueError(
@@ -64,12 +86,32 @@ def initialize(variables: PyTree, source: str, experiment: config.Experiment) ->
     return flax.traverse_util.unflatten_dict(flat | fits, sep="/"), fit
 
 
+def _asked(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Returns the arrays that patterns of paths ask for, parameters and statistics."""
+    if not patterns:
+        return list(names)
+    found, matched = [], set()
+    for name in names:
+        path = name.split("/", 1)[1]
+        hits = [pattern for pattern in patterns if fnmatch.fnmatchcase(path, pattern)]
+        matched.update(hits)
+        if hits:
+            found.append(name)
+    if missed := [pattern for pattern in patterns if pattern not in matched]:
+        raise ValueError(
+            f"config.init_only: {', '.join(missed)} matches no parameter of this detector"
+        )
+    return found
+
+
 def report(fit: Fit, source: str) -> None:
     """Says in the log what was loaded and what was not."""
     log.info("Loaded %d arrays of %s", len(fit.loaded), source)
     for heading, names in (
+        ("class heads begin anew, for other classes than theirs", fit.classes),
         ("of another shape, left fresh", fit.misfits),
         ("not in it, left fresh", fit.fresh),
+        ("not asked for by config.init_only, left fresh", fit.not_asked),
         ("in it and not used", fit.unused),
     ):
         if names:
@@ -77,19 +119,39 @@ def report(fit: Fit, source: str) -> None:
             log.info("  %d %s: %s%s", len(names), heading, ", ".join(names[:_SHOWN]), more)
 
 
-def _workdir(path: pathlib.Path, experiment: config.Experiment) -> dict[str, np.ndarray]:
-    trained_on = config.load(path / config.FILE).input
-    if trained_on != experiment.input:
+def _read(
+    path: pathlib.Path, experiment: config.Experiment
+) -> tuple[dict[str, np.ndarray], int | None]:
+    """Returns a source's arrays under our names, and its number of classes if it is a detector."""
+    if path.is_dir():
+        trained = config.load(path / config.FILE)
+        return _detector(path, trained, jax.device_get(checkpoint.load_variables(path)), experiment)
+    arrays = files.read(path)
+    if detector_file.is_one(arrays):
+        trained, variables = detector_file.of_arrays(arrays, str(path))
+        return _detector(path, trained, variables, experiment)
+    return _file(path, arrays, experiment), None
+
+
+def _detector(
+    path: pathlib.Path, trained: config.Experiment, variables: PyTree, experiment: config.Experiment
+) -> tuple[dict[str, np.ndarray], int]:
+    if trained.input != experiment.input:
         raise ValueError(
             f"config.input: {experiment.input}, but the weights of {path} were trained on "
-            f"{trained_on}; set config.input to that"
+            f"{trained.input}; set config.input to that"
         )
-    variables = jax.device_get(checkpoint.load_variables(path))
-    return flax.traverse_util.flatten_dict(variables, sep="/")
+    if trained.model.folded != experiment.model.folded:
+        raise ValueError(
+            f"config.model.folded: {experiment.model.folded}, but the weights of {path} have "
+            f"{trained.model.folded}: BatchNorm is worked into the convolutions of one of them"
+        )
+    return flax.traverse_util.flatten_dict(variables, sep="/"), trained.model.num_classes
 
 
-def _file(path: pathlib.Path, experiment: config.Experiment) -> dict[str, np.ndarray]:
-    values = files.read(path)
+def _file(
+    path: pathlib.Path, values: dict[str, np.ndarray], experiment: config.Experiment
+) -> dict[str, np.ndarray]:
     family = known.find(values)
     if family is None:
         names = ", ".join(family.name for family in known.FAMILIES)
@@ -106,7 +168,7 @@ def _file(path: pathlib.Path, experiment: config.Experiment) -> dict[str, np.nda
                 released,
             )
     converted = family.convert(values, experiment.input)
-    used = {entry.theirs for entry in family.table.values()}
+    used = set(family.used)
     # Under their own names, so that the account lists them.
     rest = {name: value for name, value in values.items() if name not in used}
     return converted | rest

@@ -20,6 +20,10 @@ class Entry(NamedTuple):
 
     theirs: str
     transform: Callable[[np.ndarray], np.ndarray] = lambda x: x
+    divisor: str = ""  # an array of theirs with one number, which divides; 0 stands for 1
+
+
+Table = Mapping[str, Entry]
 
 
 def from_oihw(kernel: np.ndarray) -> np.ndarray:
@@ -28,6 +32,48 @@ def from_oihw(kernel: np.ndarray) -> np.ndarray:
     A depthwise one, [channels, 1, rows, columns], becomes [rows, columns, 1, channels].
     """
     return kernel.transpose(2, 3, 1, 0)
+
+
+def from_iohw(kernel: np.ndarray) -> np.ndarray:
+    """A transposed convolution's kernel [in, out, rows, columns] as [rows, columns, in, out]."""
+    return kernel.transpose(2, 3, 0, 1)
+
+
+def torch_conv(ours: str, theirs: str) -> dict[str, Entry]:
+    """Returns the table of a convolution with a bias, by its name in PyTorch.
+
+    Args:
+      ours: with its group, "params/head1/offsets".
+      theirs: "loc.0".
+    """
+    return {
+        f"{ours}/kernel": Entry(f"{theirs}.weight", from_oihw),
+        f"{ours}/bias": Entry(f"{theirs}.bias"),
+    }
+
+
+def caffe_conv(ours: str, theirs: str) -> dict[str, Entry]:
+    """Returns the table of a convolution with a bias, by its name in Caffe; see `torch_conv`.
+
+    In old files every array has four dimensions, a bias too.
+    """
+    return {
+        f"{ours}/kernel": Entry(f"{theirs}/0", from_oihw),
+        f"{ours}/bias": Entry(f"{theirs}/1", np.ravel),
+    }
+
+
+def caffe_norm(ours: str, norm: str, scale: str) -> dict[str, Entry]:
+    """Returns the table of a BatchNorm: its statistics and its factors are two layers in Caffe.
+
+    The statistics there are sums, and the third blob says what of.
+    """
+    return {
+        f"params/{ours}/scale": Entry(f"{scale}/0", np.ravel),
+        f"params/{ours}/bias": Entry(f"{scale}/1", np.ravel),
+        f"batch_stats/{ours}/mean": Entry(f"{norm}/0", np.ravel, divisor=f"{norm}/2"),
+        f"batch_stats/{ours}/var": Entry(f"{norm}/1", np.ravel, divisor=f"{norm}/2"),
+    }
 
 
 def torch_layer(ours: str, conv: str, norm: str) -> dict[str, Entry]:
@@ -52,6 +98,8 @@ class Released:
       first: the first convolution's kernel, among ours.
       input: what the network was trained to see.
       settings: fields of config.model that the weights were trained with.
+      overrides: of a detector, fields of the whole config, as "anchors.clip", that differ from
+        those of its network here.
     """
 
     name: str
@@ -60,10 +108,17 @@ class Released:
     first: str
     input: config.Input
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def recognises(self, arrays: Mapping[str, np.ndarray]) -> bool:
         """Returns whether a file's arrays are of this family."""
         return all(name in arrays for name in self.signature)
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The arrays of theirs that the table reads."""
+        names = [name for x in self.table.values() for name in (x.theirs, x.divisor) if name]
+        return tuple(dict.fromkeys(names))
 
     def convert(
         self, arrays: Mapping[str, np.ndarray], wanted: config.Input
@@ -73,7 +128,7 @@ class Released:
         Raises:
           ValueError: where an array is missing, or the inputs have different means.
         """
-        if missing := [x.theirs for x in self.table.values() if x.theirs not in arrays]:
+        if missing := [name for name in self.used if name not in arrays]:
             raise ValueError(
                 f"pretrained: expected a whole {self.name}, but it lacks "
                 f"{', '.join(missing[:_SHOWN])}"
@@ -81,10 +136,20 @@ class Released:
             )
         converted = {
             ours: entry.transform(np.asarray(arrays[entry.theirs], np.float32))
+            / _divisor(entry, arrays)
             for ours, entry in self.table.items()
         }
         converted[self.first] = _for_input(converted[self.first], self.input, wanted)
         return converted
+
+
+def _divisor(entry: Entry, arrays: Mapping[str, np.ndarray]) -> np.float32:
+    if not entry.divisor:
+        return np.float32(1)
+    value = np.asarray(arrays[entry.divisor], np.float32)
+    if value.size != 1 or not np.isfinite(value).all():
+        raise ValueError(f"pretrained: expected one number in {entry.divisor}, got {value}")
+    return np.float32(value.item() or 1)
 
 
 def _for_input(kernel: np.ndarray, trained: config.Input, wanted: config.Input) -> np.ndarray:

@@ -6,6 +6,7 @@ from ssd_jax.pretrained.released import (
     TORCHVISION_INPUT,
     Entry,
     Released,
+    caffe_norm,
     from_oihw,
     torch_layer,
 )
@@ -34,14 +35,8 @@ def _torch_table(depth: int) -> dict[str, Entry]:
 
 
 def _caffe_layer(ours: str, conv: str, suffix: str) -> dict[str, Entry]:
-    """BatchNorm's statistics and its factors are two layers there; the third blob is 1."""
-    return {
-        f"params/backbone/{ours}/conv/kernel": Entry(f"{conv}/0", from_oihw),
-        f"params/backbone/{ours}/bn/scale": Entry(f"scale{suffix}/0"),
-        f"params/backbone/{ours}/bn/bias": Entry(f"scale{suffix}/1"),
-        f"batch_stats/backbone/{ours}/bn/mean": Entry(f"bn{suffix}/0"),
-        f"batch_stats/backbone/{ours}/bn/var": Entry(f"bn{suffix}/1"),
-    }
+    kernel = {f"params/backbone/{ours}/conv/kernel": Entry(f"{conv}/0", from_oihw)}
+    return kernel | caffe_norm(f"backbone/{ours}/bn", f"bn{suffix}", f"scale{suffix}")
 
 
 def _caffe_table(depth: int) -> dict[str, Entry]:

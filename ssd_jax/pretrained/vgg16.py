@@ -6,11 +6,13 @@ import numpy as np
 
 from ssd_jax import config
 from ssd_jax.models.vgg import STAGES
-from ssd_jax.pretrained.released import TORCHVISION_INPUT, Entry, Released, from_oihw
+from ssd_jax.pretrained.released import TORCHVISION_INPUT, Entry, Released, Table, from_oihw
 
 CAFFE_INPUT = config.Input((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "bgr")
 
-_CONVOLUTIONS = [f"conv{stage}_{i}" for stage, count, _ in STAGES for i in range(1, count + 1)]
+CONVOLUTION_NAMES = tuple(
+    f"conv{stage}_{i}" for stage, count, _ in STAGES for i in range(1, count + 1)
+)
 # The convolutions among the modules of torchvision's `features` and of the port's list.
 _TORCH_INDEX = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 
@@ -30,7 +32,7 @@ def decimate_fc7(weight: np.ndarray) -> np.ndarray:
 
 def decimate_bias(bias: np.ndarray) -> np.ndarray:
     """Every 4th output."""
-    return bias[::4]
+    return bias.ravel()[::4]
 
 
 def _keras_fc6(weight: np.ndarray) -> np.ndarray:
@@ -47,6 +49,11 @@ def _layer(ours: str, kernel: Entry, bias: Entry) -> dict[str, Entry]:
     return {f"{prefix}/kernel": kernel, f"{prefix}/bias": bias}
 
 
+def with_prefix(table: Table, prefix: str) -> dict[str, Entry]:
+    """Returns the table of a network of which this one is a part, under a name."""
+    return {ours: x._replace(theirs=prefix + x.theirs) for ours, x in table.items()}
+
+
 def _convolutions(
     kernel: Callable[[int, str], str],
     bias: Callable[[int, str], str],
@@ -54,14 +61,9 @@ def _convolutions(
 ) -> dict[str, Entry]:
     """The 13 convolutions, by what their place and our name are called there."""
     table: dict[str, Entry] = {}
-    for i, ours in enumerate(_CONVOLUTIONS):
-        table |= _layer(ours, Entry(kernel(i, ours), transform), Entry(bias(i, ours)))
+    for i, ours in enumerate(CONVOLUTION_NAMES):
+        table |= _layer(ours, Entry(kernel(i, ours), transform), Entry(bias(i, ours), np.ravel))
     return table
-
-
-def _keras_name(ours: str) -> str:
-    block, number = ours.removeprefix("conv").split("_")
-    return f"block{block}_conv{number}/block{block}_conv{number}"
 
 
 _FIRST = "params/backbone/conv1_1/conv/kernel"
@@ -102,8 +104,8 @@ CAFFE_REDUCED = Released(
     name="VGG16 reducedfc of Caffe",
     signature=("conv1_1/0", "conv5_3/0", "fc6/0", "fc7/0"),
     table=_convolutions(lambda _, x: f"{x}/0", lambda _, x: f"{x}/1", from_oihw)
-    | _layer("fc6", Entry("fc6/0", from_oihw), Entry("fc6/1"))
-    | _layer("fc7", Entry("fc7/0", from_oihw), Entry("fc7/1")),
+    | _layer("fc6", Entry("fc6/0", from_oihw), Entry("fc6/1", np.ravel))
+    | _layer("fc7", Entry("fc7/0", from_oihw), Entry("fc7/1", np.ravel)),
     first=_FIRST,
     input=CAFFE_INPUT,
 )
@@ -120,17 +122,48 @@ TORCH_REDUCED = Released(
     first=_FIRST,
     input=config.Input((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "rgb"),
 )
-KERAS = Released(
-    name="VGG16 of Keras",
-    signature=("block1_conv1/block1_conv1_W_1:0", "fc1/fc1_W_1:0"),
-    table=_convolutions(
-        lambda _, x: f"{_keras_name(x)}_W_1:0", lambda _, x: f"{_keras_name(x)}_b_1:0", lambda k: k
+
+
+def _keras_layers() -> dict[str, tuple[str, str]]:
+    """Keras's name of every layer, and that of a network which names layers by kind and number."""
+    layers = {}
+    for i, ours in enumerate(CONVOLUTION_NAMES):
+        block, number = ours.removeprefix("conv").split("_")
+        layers[ours] = (f"block{block}_conv{number}", f"conv2d_{i}" if i else "conv2d")
+    return layers | {"fc6": ("fc1", "dense"), "fc7": ("fc2", "dense_1")}
+
+
+# {0} is the layer's name, {1} that by kind and number: of the files that Keras released, of whole
+# models and of their weights as Keras 2 and 3 save them.
+_KERAS_NAMES = {
+    "": ("{0}/{0}_W_1:0", "{0}/{0}_b_1:0"),
+    ", saved by Keras 2": ("model_weights/{0}/{0}/kernel:0", "model_weights/{0}/{0}/bias:0"),
+    ", weights of Keras 2": ("{0}/{0}/kernel:0", "{0}/{0}/bias:0"),
+    ", saved by Keras 3": ("model_weights/{0}/{0}/kernel", "model_weights/{0}/{0}/bias"),
+    ", weights of Keras 3": ("layers/{1}/vars/0", "layers/{1}/vars/1"),
+}
+
+
+def _keras(form: str) -> Released:
+    kernel, bias = _KERAS_NAMES[form]
+    table: dict[str, Entry] = {}
+    for ours, names in _keras_layers().items():
+        transforms = {"fc6": (_keras_fc6, decimate_bias), "fc7": (_keras_fc7, decimate_bias)}
+        of_kernel, of_bias = transforms.get(ours, (lambda k: k, lambda b: b))
+        table |= _layer(
+            ours, Entry(kernel.format(*names), of_kernel), Entry(bias.format(*names), of_bias)
+        )
+    first, last = (_keras_layers()[layer] for layer in ("conv1_1", "fc7"))
+    return Released(
+        name=f"VGG16 of Keras{form}",
+        signature=(kernel.format(*first), kernel.format(*last)),
+        table=table,
+        first=_FIRST,
+        input=CAFFE_INPUT,
     )
-    | _layer("fc6", Entry("fc1/fc1_W_1:0", _keras_fc6), Entry("fc1/fc1_b_1:0", decimate_bias))
-    | _layer("fc7", Entry("fc2/fc2_W_1:0", _keras_fc7), Entry("fc2/fc2_b_1:0", decimate_bias)),
-    first=_FIRST,
-    input=CAFFE_INPUT,
-)
+
+
+KERAS = tuple(map(_keras, _KERAS_NAMES))
 CONVOLUTIONS = Released(
     name="VGG16's convolutions, [rows, columns, in, out]",
     signature=("conv1_1/kernel", "conv5_3/kernel"),

@@ -29,9 +29,20 @@ class BoxSet(NamedTuple):
     images: tuple[ImageBoxes, ...]
     dropped: int  # boxes without area, and crowds
 
+    def boxes(self) -> Float[np.ndarray, "n 4"]:
+        """Returns every box, image by image, normalised."""
+        return np.concatenate([np.zeros((0, 4)), *(image.boxes_xyxy for image in self.images)])
+
+    def sample(self, most: int, seed: int = 0) -> Float[np.ndarray, "n 4"]:
+        """Returns every box, or `most` drawn at random where there are more, normalised."""
+        boxes = self.boxes()
+        if len(boxes) <= most:
+            return boxes
+        return np.random.default_rng(seed).choice(boxes, most, replace=False)
+
     def sides(self) -> Float[np.ndarray, "n 2"]:
         """Returns width and height of every box, normalised: of the picture warped to a square."""
-        boxes = np.concatenate([np.zeros((0, 4)), *(image.boxes_xyxy for image in self.images)])
+        boxes = self.boxes()
         return boxes[:, 2:] - boxes[:, :2]
 
 

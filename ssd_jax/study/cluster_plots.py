@@ -7,6 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ssd_jax.study.clustering import Clusters
 
@@ -64,4 +65,5 @@ def _elbow(axes: Axes, errors: Sequence[float], label: str, chosen: int) -> None
     numbers = range(1, len(errors) + 1)
     axes.plot(numbers, errors, marker="o", color="#1f5fa8")
     axes.scatter([chosen], [errors[chosen - 1]], color=_MARK, zorder=3)
-    axes.set(xlabel="clusters", ylabel=f"mean {label}", ylim=(0, None), xticks=list(numbers))
+    axes.set(xlabel="clusters", ylabel=f"mean {label}", ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

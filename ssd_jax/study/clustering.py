@@ -31,10 +31,12 @@ def by_size(sides: Float[np.ndarray, "n 2"], k: int, *, seed: int = 0) -> Cluste
     Raises:
       ValueError: for fewer different boxes than k.
     """
+    width, height = sides[:, :1], sides[:, 1:]
+    area = width * height
 
     def distance(centres: np.ndarray) -> np.ndarray:
-        shared = np.minimum(sides[:, None], centres).prod(-1)
-        return 1 - shared / (sides.prod(-1)[:, None] + centres.prod(-1) - shared)
+        shared = np.minimum(width, centres[:, 0]) * np.minimum(height, centres[:, 1])
+        return 1 - shared / (area + centres.prod(-1) - shared)
 
     found = _k_means(sides, k, distance, seed)
     order = np.argsort(found.centres.prod(-1), kind="stable")
@@ -58,6 +60,12 @@ def by_ratio(sides: Float[np.ndarray, "n 2"], k: int, *, seed: int = 0) -> Clust
     return _reordered(found, np.argsort(found.centres[:, 0], kind="stable"))
 
 
+def most(sides: Float[np.ndarray, "n 2"]) -> int:
+    """Returns how many clusters there can be: of different sizes, and of different ratios."""
+    ratios = np.abs(np.log(sides[:, 0] / sides[:, 1]))
+    return min(len(np.unique(sides, axis=0)), len(np.unique(ratios)))
+
+
 def _k_means(
     points: np.ndarray, k: int, distance: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> Clusters:
@@ -74,18 +82,17 @@ def _k_means(
         nearest = distance(centres).min(axis=1).clip(0)
         chosen = rng.choice(len(points), p=nearest**2 / (nearest**2).sum())
         centres = np.concatenate((centres, points[chosen][None]))
-    assignment = None
-    for _ in range(_ROUNDS):
-        distances = distance(centres)
-        now = distances.argmin(axis=1)
-        if assignment is not None and (now == assignment).all():
-            break
-        assignment = now
-        for i in range(k):
-            if (members := assignment == i).any():
-                centres[i] = points[members].mean(axis=0)
     distances = distance(centres)
     assignment = distances.argmin(axis=1)
+    for _ in range(_ROUNDS):
+        members = np.bincount(assignment, minlength=k)
+        for axis, values in enumerate(points.T):
+            sums = np.bincount(assignment, values, minlength=k)
+            centres[:, axis] = np.where(members, sums / np.maximum(members, 1), centres[:, axis])
+        before, distances = assignment, distance(centres)
+        assignment = distances.argmin(axis=1)
+        if (assignment == before).all():
+            break
     return Clusters(centres, assignment, float(distances.min(axis=1).mean()))
 
 

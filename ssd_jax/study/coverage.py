@@ -183,7 +183,7 @@ def measure(experiment: config.Experiment, data: BoxSet) -> Coverage:
         class_names=data.class_names,
         iou_threshold=experiment.loss.iou_threshold,
         num_images=len(data.images),
-        boxes_xyxy=np.concatenate([np.zeros((0, 4)), *(one.boxes_xyxy for one in data.images)]),
+        boxes_xyxy=data.boxes(),
         labels=np.concatenate([np.zeros(0, int), *(one.labels for one in data.images)]),
         picture_area=np.concatenate([np.zeros(0), *map(_picture_area, data.images)]),
         best_iou=best_iou,
@@ -237,8 +237,8 @@ def _batches(
 ) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
     """Yields the numbers of images with about as many objects, and their padded boxes.
 
-    The padded number is a power of two, so that there are few shapes to compile and at most half of
-    a batch's slots, a third as a rule, are empty. Images without objects are in no batch.
+    The padded number is a power of two, so that there are few shapes to compile and fewer than half
+    of the slots of an image are empty. Images without objects are in no batch.
     """
     slots: dict[int, list[int]] = {}
     for index, image in enumerate(images):

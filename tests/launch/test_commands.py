@@ -6,9 +6,13 @@ import pathlib
 import subprocess
 import sys
 
+import caffe_nets
 import numpy as np
 import pytest
 from PIL import Image
+
+from launch import cli
+from ssd_jax.detectors.anchors import experiment_spec
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -169,6 +173,7 @@ def test_compare_puts_runs_side_by_side(run):
     assert "name the workdirs" in command("compare").stderr
 
 
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
 def test_boxes_are_clustered(shapes_dir, tmp_path):
     result = command(
         "anchors",
@@ -183,3 +188,74 @@ def test_boxes_are_clustered(shapes_dir, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "boxes of shapes:train, shapes:val on 128 x 128" in result.stdout.replace("\n", " ")
     assert (tmp_path / "clusters.png").stat().st_size > 10_000
+    assert "quickstart, proposed" in result.stdout
+    proposed = cli.read_config(f"configs/quickstart.py --flagfile={tmp_path / 'proposal.flags'}")
+    assert len(proposed.anchors.min_sizes) == 4
+    assert experiment_spec(proposed).num_anchors == 680
+
+
+def test_anchors_of_two_configs_on_two_data_sets(shapes_dir, tmp_path):
+    boxes = tmp_path / "boxes.json"
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 200, "height": 100}],
+        "categories": [{"id": 3, "name": "ship"}],
+        "annotations": [{"image_id": 1, "category_id": 3, "bbox": [20, 10, 100, 50]}],
+    }
+    boxes.write_text(json.dumps(content))
+    result = command(
+        "anchors",
+        "--config=configs/quickstart.py",
+        f"--config.data.data_dir={shapes_dir}",
+        "--compare=configs/quickstart.py --config.anchors.s_min=.1",
+        "--data=scenes=shapes:train,shapes:val",
+        f"--data=file={boxes}",
+        "--pictures=2",
+        f"--output={tmp_path / 'out'}",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "file: 1 objects of 1 images" in result.stdout
+    found = json.loads((tmp_path / "out" / "coverage.json").read_text())
+    pairs = [(one["config"], one["data"]) for one in found]
+    assert pairs == [
+        ("quickstart", "scenes"),
+        ("quickstart (anchors.s_min)", "scenes"),
+        ("quickstart", "file"),
+        ("quickstart (anchors.s_min)", "file"),
+    ]
+    assert found[0]["images"] == 30
+    assert found[0]["figures"]["best_iou"] != found[1]["figures"]["best_iou"]
+    assert found[2]["figures"]["covered_small"] is None
+    page = (tmp_path / "out" / "coverage.html").read_text()
+    assert page.count("data:image/png;base64,") == 8
+    assert "quickstart (anchors.s_min) on scenes" in page
+    assert "http" not in page
+    with Image.open(tmp_path / "out" / "anchors.png") as sheet:
+        assert sheet.width > 100
+
+
+def test_import_weights_and_predict_with_them(tmp_path):
+    """Somebody's Caffe file of MobileNet-SSD, with random weights."""
+    source = tmp_path / "MobileNetSSD_deploy.caffemodel"
+    source.write_bytes(caffe_nets.mobilenet_ssd(21, deployed=True).caffemodel())
+    output = tmp_path / "mobilenet_ssd.npz"
+    imported = ["--model=mobilenet_ssd", f"--source={source}", f"--output={output}"]
+    result = command("import_weights", *imported)
+    assert result.returncode == 0, result.stderr
+    assert "MobileNet-SSD of Caffe, deployed, 94 arrays used" in result.stderr
+    assert "20 classes: aeroplane, bicycle" in result.stderr
+    Image.fromarray(np.full((90, 120, 3), 99, np.uint8)).save(tmp_path / "x.png")
+    picture = [f"--input={tmp_path / 'x.png'}", f"--output={tmp_path / 'out'}", "--batch_size=1"]
+    result = command("predict", f"--weights={output}", *picture)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out" / "x.png").is_file()
+
+    for name, wrong, said in (
+        ("import_weights", [*imported, "--classes=cat"], "scores 20 classes"),
+        ("import_weights", ["--model=ssd300_voc", *imported[1:]], "these files are known"),
+        ("predict", [f"--weights={source}", *picture], "cannot be read"),
+        ("predict", picture, "workdir"),
+    ):
+        result = command(name, *wrong)
+        assert result.returncode == 1
+        assert said in result.stderr
+        assert "Traceback" not in result.stderr

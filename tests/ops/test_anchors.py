@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 
 import numpy as np
@@ -126,11 +127,34 @@ def test_steps_are_rows_then_columns():
 
 
 def test_clip_moves_corners_to_the_border():
-    spec = AnchorSpec((300, 300), SSD300.maps, clip=True, whole_pixels=True)
+    spec = AnchorSpec((300, 300), SSD300.maps, clip="corners", whole_pixels=True)
     # Centre (4, 4), side 30: corners -11 and 19, clipped to 0 and 19: centre 9.5, side 19.
     np.testing.assert_allclose(anchors.generate(spec)[0] * 300, (9.5, 9.5, 19, 19), rtol=1e-6)
     # An anchor inside the image does not change: cell (2, 2), centre 20, side 30, is row 312.
     np.testing.assert_allclose(anchors.generate(spec)[312], anchors.generate(SSD300)[312])
+
+
+def test_clip_shortens_sides_about_the_same_centre():
+    spec = AnchorSpec((100, 100), (AnchorMap((2, 2), 90, ratios=(4.0,)),), clip="sides")
+    # Cell (0, 0), centre 25. A square of 90 stays, though its corner is at -20; 90 * 2 = 180 by
+    # 90 / 2 = 45 becomes 100 by 45.
+    np.testing.assert_allclose(
+        anchors.generate(spec)[:2] * 100, [(25, 25, 90, 90), (25, 25, 100, 45)], rtol=1e-6
+    )
+
+
+def test_clip_of_every_number():
+    spec = AnchorSpec((100, 100), (AnchorMap((2, 2), 90, step=(80, 80), ratios=(4.0,)),))
+    # Centres 40 and 120, the second moved to 100; sides as above.
+    clipped = anchors.generate(dataclasses.replace(spec, clip="cxcywh")) * 100
+    np.testing.assert_allclose(clipped[-1], (100, 100, 100, 45), rtol=1e-6)
+    shortened = anchors.generate(dataclasses.replace(spec, clip="sides")) * 100
+    np.testing.assert_allclose(shortened[-1], (120, 120, 100, 45), rtol=1e-6)
+
+
+def test_an_unknown_clip_is_refused():
+    with pytest.raises(ValueError, match="expected clip to be one of"):
+        AnchorSpec((300, 300), SSD300.maps, clip="border")
 
 
 @pytest.mark.parametrize(

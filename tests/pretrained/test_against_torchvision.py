@@ -1,4 +1,4 @@
-"""torchvision's backbones, with random weights, through our readers and tables: the same maps.
+"""torchvision's networks, with random weights, through our readers and tables: the same results.
 
 Runs where torch and torchvision are installed; last with 2.15.0 and 0.29.2.
 """
@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssd_jax import config
+from configs import ssd
+from ssd_jax import config, detectors
 from ssd_jax.models.layers import Style
 from ssd_jax.models.mobilenet import MobileNetV2
 from ssd_jax.models.resnet import ResNet
 from ssd_jax.models.vgg import VGG16
+from ssd_jax.pretrained import detectors as trained
 from ssd_jax.pretrained import files, known
 from ssd_jax.pretrained.released import TORCHVISION_INPUT
 
@@ -100,3 +102,68 @@ def test_maps_are_the_same(name, theirs, ours, features, tmp_path):
         values = values.permute(0, 2, 3, 1).numpy()
         difference = np.abs(np.asarray(found[feature]) - values).max()
         assert difference <= 1e-4 * np.abs(values).max(), feature
+
+
+@pytest.fixture(scope="module")
+def ssd300():
+    """torchvision's SSD300 with scores and offsets as large as a trained one's."""
+    torch.manual_seed(0)
+    model = torchvision.models.detection.ssd300_vgg16(
+        weights=None, weights_backbone=None, num_classes=6
+    )
+    for name, parameter in model.head.named_parameters():
+        if name.endswith("weight"):
+            torch.nn.init.normal_(parameter, 0, 0.003)
+    return model.eval()
+
+
+def test_ssd300_detects_the_same(ssd300, tmp_path):
+    torch.save(ssd300.state_dict(), tmp_path / "x.pth")
+    arrays = files.read(tmp_path / "x.pth")
+    family = trained.find(arrays, "ssd300_coco")
+    values = ssd.get_config("300,coco")
+    values.update_from_flattened_dict(dict(family.overrides))
+    imported = trained.convert(arrays, family, config.resolve(values))
+    assert not imported.unused
+    detector = detectors.build(imported.experiment)
+
+    torch.manual_seed(1)
+    pictures = torch.rand(2, 3, 300, 300)
+    with torch.no_grad():
+        features = list(ssd300.backbone(ssd300.transform(list(pictures))[0].tensors).values())
+        heads = ssd300.head(features)
+        [anchors] = ssd300.anchor_generator(
+            ssd300.transform(list(pictures[:1]))[0], [x[:1] for x in features]
+        )
+        expected = ssd300(list(pictures))
+    theirs = anchors.numpy() / 300
+    ours = detector.anchors
+    np.testing.assert_allclose(ours[:, :2] - ours[:, 2:] / 2, theirs[:, :2], atol=1e-6)
+    np.testing.assert_allclose(ours[:, :2] + ours[:, 2:] / 2, theirs[:, 2:], atol=1e-6)
+
+    images = jnp.asarray(pictures.permute(0, 2, 3, 1)) * 255
+
+    @jax.jit
+    def predict(variables, images):
+        predictions, _ = detector.apply(variables, images, train=False)
+        return predictions, detector.detect(predictions)
+
+    predictions, found = predict(imported.variables, images)
+    for ours, name in (
+        (predictions.offsets, "bbox_regression"),
+        (predictions.logits, "cls_logits"),
+    ):
+        difference = np.abs(np.asarray(ours) - heads[name].numpy()).max()
+        assert difference <= 1e-4 * np.abs(heads[name].numpy()).max(), name
+    for one, reference in enumerate(expected):
+        count = len(reference["scores"])
+        assert count > 50
+        assert int(found.valid[one].sum()) == count
+        scores, boxes = np.asarray(reference["scores"]), np.asarray(reference["boxes"])
+        labels = np.asarray(reference["labels"])
+        # Nearly equal scores may change places, at the end with what is cut off.
+        for i in np.flatnonzero(scores > scores[-1] + 1e-4):
+            same = (np.asarray(found.labels[one]) == labels[i]) & np.asarray(found.valid[one])
+            same &= np.abs(np.asarray(found.scores[one]) - scores[i]) < 1e-3
+            shift = np.abs(np.clip(np.asarray(found.boxes_xyxy[one]), 0, 1) * 300 - boxes[i])
+            assert (shift.max(axis=1)[same] < 0.1).any(), (one, i)

@@ -15,30 +15,11 @@ import h5py
 import ml_dtypes
 import numpy as np
 import pytest
+from caffe_nets import blob, field, varint
 
 from ssd_jax.pretrained import files
 
 GOLDENS = pathlib.Path(__file__).parent / "goldens"
-
-
-def varint(value):
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*out, value))
-
-
-def field(number, content):
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def caffe_blob(array, *, old=False):
-    data = field(5, array.astype("<f4").tobytes())
-    if old:
-        shape = b"".join(varint(i << 3) + varint(n) for i, n in enumerate(array.shape, start=1))
-        return shape + data
-    return data + field(7, field(1, b"".join(map(varint, array.shape))))
 
 
 KERNEL = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
@@ -47,8 +28,8 @@ BIAS = np.array([0.5, -1], np.float32)
 
 def write_caffemodel(path):
     new = field(1, b"conv1") + field(2, b"Convolution")
-    new += field(7, caffe_blob(KERNEL)) + field(7, caffe_blob(BIAS))
-    old = field(4, b"fc") + field(6, caffe_blob(KERNEL[:1], old=True))
+    new += field(7, blob(KERNEL)) + field(7, blob(BIAS))
+    old = field(4, b"fc") + field(6, blob(KERNEL[:1], old=True))
     path.write_bytes(field(1, b"net") + field(100, new) + field(2, old))
 
 
@@ -244,7 +225,8 @@ def test_an_array_longer_than_its_file(tmp_path):
         field(100, field(1, b"a") + b"\xff" * 20),  # an endless number
         field(100, field(7, field(5, bytes(8)) + field(7, field(1, varint(2**63))))),
         field(100, field(7, field(5, bytes(7)))),  # half a number
-        field(100, field(1, b"a") + field(7, caffe_blob(BIAS))) * 2,  # one name twice
+        field(100, field(1, b"a") + field(7, blob(BIAS))) * 2,  # one name twice
+        field(100, field(1, b"a") + field(7, field(8, np.array([1e300]).tobytes()))),  # no float32
         b"\x0b",  # a group, which ends never
         b"",
     ],

@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 
 import flax.traverse_util
@@ -11,7 +12,7 @@ from ssd_jax import config, detectors
 from ssd_jax.data.images import decode
 from ssd_jax.models.layers import Style
 from ssd_jax.models.mobilenet import MobileNetV1
-from ssd_jax.pretrained import files, initialize, mobilenet_v1
+from ssd_jax.pretrained import detector_file, files, initialize, mobilenet_v1
 
 
 def slim(seed=0, width=1.0):
@@ -26,7 +27,7 @@ def slim(seed=0, width=1.0):
     }
     rng = np.random.default_rng(seed)
     values = {}
-    for ours, (theirs, _) in mobilenet_v1.TF_SLIM.table.items():
+    for ours, (theirs, *_) in mobilenet_v1.TF_SLIM.table.items():
         shape = flat.pop(ours)
         if theirs.endswith("depthwise_weights"):
             shape = (*shape[:2], shape[3], shape[2])
@@ -78,17 +79,66 @@ def test_slim_weights_land_in_the_backbone(experiment, tmp_path, caplog):
     assert "1 in it and not used: MobilenetV1/Logits" in caplog.text
 
 
-def test_what_does_not_fit_stays_fresh_and_is_named(experiment, tmp_path):
+def test_another_shape_is_an_error_unless_parts_are_wanted(experiment, tmp_path):
     values = slim(width=0.02)
     values["MobilenetV1/Conv2d_0/weights"] = np.zeros((5, 5, 3, 8), np.float32)
     np.savez(tmp_path / "slim.npz", **values)
+    source = str(tmp_path / "slim.npz")
     fresh = detectors.build(experiment).init(jax.random.key(0))
-    loaded, fit = initialize.initialize(fresh, str(tmp_path / "slim.npz"), experiment)
-    assert fit.misfits == ("params/backbone/conv0/conv/kernel (5, 5, 3, 8) -> (3, 3, 3, 8)",)
+    misfit = "params/backbone/conv0/conv/kernel (5, 5, 3, 8) -> (3, 3, 3, 8)"
+    with pytest.raises(ValueError, match="1 arrays of") as caught:
+        initialize.initialize(fresh, source, experiment)
+    assert misfit in str(caught.value)
+    partial = dataclasses.replace(experiment, init_partial=True)
+    loaded, fit = initialize.initialize(fresh, source, partial)
+    assert fit.misfits == (misfit,)
+    first = ("params", "backbone", "conv0", "conv", "kernel")
+    assert _at(loaded, first) is _at(fresh, first)
+    only = dataclasses.replace(experiment, init_only=("backbone/conv[1-9]*",))
+    loaded, fit = initialize.initialize(fresh, source, only)
+    assert not fit.misfits
+    assert "params/backbone/conv0/conv/kernel" in fit.not_asked
+    assert "params/head1/logits/bias" in fit.not_asked
+    assert "batch_stats/backbone/conv5_depthwise/bn/mean" in fit.loaded
+    assert _at(loaded, first) is _at(fresh, first)
+    with pytest.raises(ValueError, match=r"config.init_only: backbon/\* matches no parameter"):
+        initialize.initialize(fresh, source, dataclasses.replace(only, init_only=("backbon/*",)))
+
+
+def _at(tree, path):
+    for name in path:
+        tree = tree[name]
+    return tree
+
+
+def test_class_heads_for_other_classes_begin_anew(experiment, tmp_path, caplog):
+    detector = detectors.build(experiment)
+    trained = detector.init(jax.random.key(1))
+    path = tmp_path / "theirs.npz"
+    detector_file.save(path, experiment, trained)
+    model = dataclasses.replace(experiment.model, num_classes=6)
+    other = dataclasses.replace(experiment, model=model)
+    fresh = detectors.build(other).init(jax.random.key(0))
+    loaded, fit = initialize.initialize(fresh, str(path), other)
+    assert len(fit.classes) == 8  # kernels and biases of four heads
+    assert all("logits" in name for name in fit.classes)
+    for part in ("kernel", "bias"):
+        np.testing.assert_array_equal(
+            loaded["params"]["head2"]["offsets"][part], trained["params"]["head2"]["offsets"][part]
+        )
     np.testing.assert_array_equal(
-        loaded["params"]["backbone"]["conv0"]["conv"]["kernel"],
-        fresh["params"]["backbone"]["conv0"]["conv"]["kernel"],
+        loaded["params"]["head2"]["logits"]["kernel"], fresh["params"]["head2"]["logits"]["kernel"]
     )
+    with caplog.at_level(logging.INFO, "ssd_jax"):
+        initialize.report(fit, "theirs.npz")
+    assert "8 class heads begin anew, for other classes than theirs" in caplog.text
+    with pytest.raises(ValueError, match="were trained on"):
+        initialize.initialize(
+            fresh, str(path), dataclasses.replace(other, input=config.Input(mean=(1.0, 2.0, 3.0)))
+        )
+    folded = dataclasses.replace(other, model=dataclasses.replace(model, folded=True))
+    with pytest.raises(ValueError, match="folded: True"):
+        initialize.initialize(fresh, str(path), folded)
 
 
 def test_bad_sources_are_messages(experiment, tmp_path):

@@ -14,7 +14,7 @@ from ssd_jax.models.mobilenet import MobileNetV1, MobileNetV2
 from ssd_jax.models.resnet import ResNet
 from ssd_jax.models.vgg import VGG16
 from ssd_jax.pretrained import known, resnet, vgg16
-from ssd_jax.pretrained.released import Entry, Released, from_oihw
+from ssd_jax.pretrained.released import Entry, Released, caffe_norm, from_oihw
 
 
 def backbone(family):
@@ -102,3 +102,28 @@ def test_a_block_of_each_resnet():
     caffe = resnet.CAFFE[101].table
     assert caffe["params/backbone/res3b3/branch2c/conv/kernel"].theirs == "res3b3_branch2c/0"
     assert caffe["params/backbone/res5a/branch1/bn/scale"].theirs == "scale5a_branch1/0"
+
+
+def test_caffes_statistics_are_divided_by_their_count():
+    entries = caffe_norm("x/bn", "bn", "scale")
+    arrays = {"bn/0": [6.0, 9.0], "bn/1": [3.0, 1.5], "bn/2": [3.0], "scale/0": [1.0, 2.0]}
+    arrays = {name: np.array(x, np.float32) for name, x in arrays.items()}
+    arrays["scale/1"] = np.array([[[[5.0, 7.0]]]], np.float32)  # as old files shape it
+    # The first kernel is none of these: it only has to be one.
+    arrays["k"] = np.ones((1, 3, 1, 1), np.float32)
+    table = entries | {"w": Entry("k", from_oihw)}
+    spec = config.Input()
+    family = Released("a", ("k",), table, "w", spec)
+    found = family.convert(arrays, spec)
+    assert found["batch_stats/x/bn/mean"].tolist() == [2.0, 3.0]
+    assert found["batch_stats/x/bn/var"].tolist() == [1.0, 0.5]
+    assert found["params/x/bn/scale"].tolist() == [1.0, 2.0]
+    assert found["params/x/bn/bias"].tolist() == [5.0, 7.0]
+    assert set(family.used) == set(arrays)
+    # 0 stands for statistics that were never summed.
+    assert family.convert(arrays | {"bn/2": np.zeros(1)}, spec)["batch_stats/x/bn/mean"][0] == 6.0
+    with pytest.raises(ValueError, match="expected one number in bn/2"):
+        family.convert(arrays | {"bn/2": np.zeros(2)}, spec)
+    del arrays["bn/2"]
+    with pytest.raises(ValueError, match="lacks bn/2"):
+        family.convert(arrays, spec)

@@ -34,6 +34,9 @@ def test_coco_files(tmp_path, name):
     assert found.images[1].boxes_xyxy.shape == (0, 4)
     assert found.dropped == 2
     np.testing.assert_allclose(found.sides(), [[0.5, 0.5]], rtol=1e-6)
+    assert [image.size for image in found.images] == [(100, 200), (50, 50)]  # height, width
+    both = annotations.read([f"{path}, {path}"])
+    assert len(both.images) == 4
     both = annotations.read([str(path), str(path)])
     assert len(both.images) == 4
     assert both.dropped == 4
@@ -44,6 +47,16 @@ def test_prepared_data(shapes_dir):
     assert len(found.images) == 10
     assert len(found.class_names) == 10
     assert ((found.sides() > 0) & (found.sides() <= 1)).all()
+    assert {image.size for image in found.images} == {(64, 64)}
+
+
+def test_a_sample_of_the_boxes(shapes_dir):
+    found = annotations.read(["shapes:val"], str(shapes_dir))
+    boxes = found.boxes()
+    np.testing.assert_array_equal(found.sample(len(boxes)), boxes)
+    drawn = found.sample(len(boxes) - 1)
+    assert len(np.unique(drawn, axis=0)) == len(boxes) - 1
+    assert set(map(tuple, drawn)) < set(map(tuple, boxes))
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"images": []}', b"\xff\xfe"])

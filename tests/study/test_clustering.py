@@ -57,6 +57,11 @@ def test_the_elbow_is_where_a_cluster_takes_less_than_a_fifth():
     assert clustering.elbow([1.0, 0.5]) == 2
 
 
+def test_there_are_no_more_clusters_than_different_boxes_and_ratios():
+    assert clustering.most(np.array([(1, 2), (1, 2), (2, 4), (3, 3)])) == 2  # 2 and 1
+    assert clustering.most(np.array([(1, 2), (3, 3), (1, 2)])) == 2
+
+
 def test_too_many_clusters():
     with pytest.raises(ValueError, match="number of different boxes, got k 3 and 4 boxes"):
         clustering.by_size(np.array([(1, 2), (1, 2), (3, 4), (3, 4)]), 3)

@@ -1,10 +1,12 @@
 """The released networks at full size: two steps and one detection, slow on a CPU."""
 
+import resource
+
 import jax
 import numpy as np
 import pytest
 
-from configs import refinedet, ssd
+from configs import dssd, refinedet, ssd
 from ssd_jax import config, detectors, sharding
 from ssd_jax.train import optimizer as optimizers
 from ssd_jax.train.loop import initial_state
@@ -19,11 +21,14 @@ from ssd_jax.types import Batch
         (ssd.get_config("300,voc"), 8732),
         (refinedet.get_config("320,vgg16,voc"), 6375),
         (refinedet.get_config("320,resnet101,voc"), 6375),
+        (dssd.get_config("321,voc,dssd"), 17080),
     ],
-    ids=["ssd300", "refinedet320", "refinedet320_resnet101"],
+    ids=["ssd300", "refinedet320", "refinedet320_resnet101", "dssd321"],
 )
 def test_it_steps_and_detects(values, num_anchors):
     values.model.num_classes = 21
+    values.optimizer.frozen = ()  # of DSSD's second stage: all is trained, the most memory
+    values.model.freeze_batch_norm = "nowhere"
     experiment = config.resolve(values)
     detector = detectors.build(experiment)
     assert detector.anchors.shape == (num_anchors, 4)
@@ -52,3 +57,4 @@ def test_it_steps_and_detects(values, num_anchors):
     )
     found = jax.jit(detector.detect)(predictions)
     assert found.boxes_xyxy.shape == (1, experiment.decoder.max_detections, 4)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 20 * 2**20  # KiB: 20 GiB

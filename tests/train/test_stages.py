@@ -16,6 +16,7 @@ def stage(tiny, name, init_from=""):
     for field in ("freeze_batch_norm", "deconvolution", "prediction_module"):
         tiny.model[field] = released.model[field]
     tiny.optimizer.frozen = released.optimizer.frozen
+    tiny.init_partial = released.init_partial
     dssd.resnet(tiny)
     tiny.model.backbone = "vgg16"  # compiles faster
     tiny.model.sources = ("conv4_3", "fc7")

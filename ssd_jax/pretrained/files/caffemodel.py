@@ -63,7 +63,11 @@ def _blob(name: str, content: memoryview) -> np.ndarray:
     # Negative numbers are huge ones in this format.
     if math.prod(shape) != len(values):
         raise ValueError(f"{name} has {len(values)} numbers for the shape {tuple(shape)}")
-    return values.astype(np.float32).reshape(shape)
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    if is_double and np.isinf(single[np.isfinite(values)]).any():
+        raise ValueError(f"{name} holds numbers beyond float32")
+    return single.reshape(shape)
 
 
 def _dimensions(content: memoryview) -> list[int]:

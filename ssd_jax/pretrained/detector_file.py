@@ -1,0 +1,82 @@
+"""A whole detector in one file: its config and its variables, as .npz."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import flax.traverse_util
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from ssd_jax import config
+from ssd_jax.pretrained.files import npz
+
+_CONFIG = "config.json"  # among the arrays: its bytes
+SUFFIX = ".npz"
+
+
+class DetectorFile(NamedTuple):
+    """What is needed to detect, and to begin another run."""
+
+    experiment: config.Experiment
+    variables: PyTree
+
+
+def save(path: pathlib.Path, experiment: config.Experiment, variables: PyTree) -> None:
+    """Writes a detector; a file of that name is replaced once all is written.
+
+    Raises:
+      ValueError: where the name does not end in .npz.
+    """
+    if path.suffix != SUFFIX:
+        raise ValueError(f"detector_file.save: expected a name that ends in {SUFFIX}, got {path}")
+    arrays = flax.traverse_util.flatten_dict(jax.device_get(variables), sep="/")
+    text = json.dumps(dataclasses.asdict(experiment)).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.stem}.unfinished{SUFFIX}")
+    np.savez(unfinished, **{_CONFIG: np.frombuffer(text, np.uint8)}, **arrays)
+    unfinished.replace(path)
+
+
+def is_one(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Returns whether a file's arrays are those of a whole detector."""
+    return _CONFIG in arrays
+
+
+def of_arrays(arrays: Mapping[str, np.ndarray], source: str) -> DetectorFile:
+    """Returns the detector of a file's arrays.
+
+    Raises:
+      ValueError: where its config is none of this version's.
+    """
+    try:
+        experiment = config.resolve(json.loads(arrays[_CONFIG].tobytes()))
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{source}: {_CONFIG} is not the config of a detector: {error}") from None
+    rest = {name: value for name, value in arrays.items() if name != _CONFIG}
+    variables = flax.traverse_util.unflatten_dict(rest, sep="/")
+    # A network without BatchNorm has no statistics to save.
+    return DetectorFile(experiment, {"params": {}, "batch_stats": {}} | variables)
+
+
+def load(path: pathlib.Path) -> DetectorFile:
+    """Reads what `save` wrote.
+
+    Raises:
+      ValueError: where the file is missing, damaged or holds something else.
+    """
+    if not path.is_file():
+        raise ValueError(f"--weights: expected a file that launch.import_weights wrote; no {path}")
+    try:
+        arrays = npz.read(path)
+    except (ValueError, OSError, EOFError, KeyError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    if not is_one(arrays):
+        raise ValueError(
+            f"{path}: expected a detector as launch.import_weights writes it, with its config; "
+            "bare weights are read with --config.init_from"
+        )
+    return of_arrays(arrays, str(path))

@@ -1,0 +1,165 @@
+"""Other people's trained detectors, whole: every array used, and a config that reproduces them."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import flax.traverse_util
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from ssd_jax import config, detectors
+from ssd_jax.detectors.anchors import boxes_per_cell
+from ssd_jax.pretrained import class_names, mobilenet_ssd, refinedet, ssd
+from ssd_jax.pretrained.released import Released
+
+# What import_weights takes, by the network's name. The boxes of VOC and of COCO are the same arrays
+# to a file, so that its owner has to say.
+FAMILIES: Mapping[str, tuple[Released, ...]] = {
+    "ssd300_voc": (ssd.CAFFE[300], ssd.PORT),
+    "ssd300_coco": (ssd.CAFFE[300], ssd.PORT, ssd.TORCHVISION),
+    "ssd512_voc": (ssd.CAFFE[512],),
+    "ssd512_coco": (ssd.CAFFE[512],),
+    "mobilenet_ssd": (mobilenet_ssd.TRAINED, mobilenet_ssd.DEPLOYED),
+    "refinedet320": (refinedet.CAFFE, refinedet.PORT),
+    "refinedet512": (refinedet.CAFFE, refinedet.PORT),
+}
+
+_LOGITS = re.compile(r"params/head(\d+)/logits/(kernel|bias)")
+_SHOWN = 5
+
+
+class Imported(NamedTuple):
+    """A detector that was read from somebody's file."""
+
+    experiment: config.Experiment
+    variables: PyTree
+    unused: tuple[str, ...]  # arrays of the file
+    fresh: tuple[str, ...]  # arrays of ours that were left as `init` made them: class heads
+
+
+def is_class_head(name: str) -> bool:
+    """Returns whether an array belongs to the class scores, whose size is that of the classes."""
+    return _LOGITS.fullmatch(name) is not None
+
+
+def find(arrays: Mapping[str, np.ndarray], model: str) -> Released:
+    """Returns whose file it is.
+
+    Raises:
+      ValueError: for an unknown model, or arrays of none of its families.
+    """
+    if model not in FAMILIES:
+        raise ValueError(f"--model: expected one of {', '.join(FAMILIES)}; got {model!r}")
+    for family in FAMILIES[model]:
+        if family.recognises(arrays):
+            return family
+    known = "; ".join(
+        f"{family.name} (has {' and '.join(family.signature)})" for family in FAMILIES[model]
+    )
+    raise ValueError(
+        f"pretrained: as {model} these files are known: {known}. This one has "
+        f"{', '.join(list(arrays)[:_SHOWN])} and {max(len(arrays) - _SHOWN, 0)} more"
+    )
+
+
+def convert(
+    arrays: Mapping[str, np.ndarray],
+    family: Released,
+    experiment: config.Experiment,
+    *,
+    names: Sequence[str] = (),
+    allow_partial: bool = False,
+) -> Imported:
+    """Returns somebody's detector as one of ours.
+
+    Args:
+      arrays: of the file.
+      family: whose it is.
+      experiment: of the network as configured here, with the family's overrides; its input and its
+        classes are filled in.
+      names: of the classes, without background, in the order of the file's; () for
+        `class_names.released`. Classes called `class_names.NOBODY` are left out.
+      allow_partial: leave the class heads fresh where the file has another number of classes.
+
+    Raises:
+      ValueError: where the file lacks an array, or one has another shape than ours.
+    """
+    theirs = family.convert(arrays, family.input)
+    num_maps = len(experiment.model.sources) + len(experiment.model.extras)
+    boxes = boxes_per_cell(experiment.anchors, num_maps)
+    scores = theirs["params/head1/logits/bias"].size
+    if scores % boxes[0]:
+        raise ValueError(
+            f"pretrained: the first class head has {scores} scores, which {boxes[0]} boxes a cell "
+            "cannot share; is this the right --model?"
+        )
+    num_classes = scores // boxes[0]
+    names = tuple(names) or class_names.released(num_classes)
+    is_partial = len(names) + 1 != num_classes
+    if is_partial and not allow_partial:
+        raise ValueError(
+            f"pretrained: this file scores {num_classes - 1} classes and the background, but "
+            f"{len(names)} are named: {', '.join(names)}. Name as many, or use --allow_partial to "
+            "leave the class heads untrained"
+        )
+    kept = [0, *(i for i, name in enumerate(names, start=1) if name != class_names.NOBODY)]
+    if not is_partial and len(kept) < num_classes:
+        theirs |= {
+            name: _choose(theirs[name], boxes[int(match[1]) - 1], num_classes, kept)
+            for name in theirs
+            if (match := _LOGITS.fullmatch(name))
+        }
+    experiment = dataclasses.replace(
+        experiment,
+        input=family.input,
+        class_names=tuple(names[i - 1] for i in kept[1:]),
+        model=dataclasses.replace(experiment.model, num_classes=len(kept)),
+    )
+    detector = detectors.build(experiment)
+    shapes = jax.eval_shape(detector.init, jax.random.key(0))
+    ours = flax.traverse_util.flatten_dict(shapes, sep="/")
+    fresh = tuple(name for name in ours if is_partial and is_class_head(name))
+    _check_shapes(family, theirs, {n: x.shape for n, x in ours.items() if n not in fresh})
+    values = {name: theirs[name] for name in ours if name not in fresh}
+    if fresh:
+        fresh_variables = jax.jit(detector.init)(jax.random.key(0))
+        made = flax.traverse_util.flatten_dict(fresh_variables, sep="/")
+        values |= {name: np.asarray(made[name]) for name in fresh}
+    used = set(family.used)
+    return Imported(
+        experiment,
+        {"params": {}, "batch_stats": {}} | flax.traverse_util.unflatten_dict(values, sep="/"),
+        unused=tuple(name for name in arrays if name not in used),
+        fresh=fresh,
+    )
+
+
+def _choose(scores: np.ndarray, boxes: int, num_classes: int, kept: Sequence[int]) -> np.ndarray:
+    """Returns the last axis, [boxes * classes], with some of the classes."""
+    parts = scores.reshape(*scores.shape[:-1], boxes, num_classes)[..., kept]
+    return parts.reshape(*scores.shape[:-1], boxes * len(kept))
+
+
+def _check_shapes(
+    family: Released, theirs: Mapping[str, np.ndarray], ours: Mapping[str, tuple[int, ...]]
+) -> None:
+    wrong = [
+        f"{family.table[name].theirs} is {theirs[name].shape}, our {name} is {shape}"
+        for name, shape in ours.items()
+        if name in theirs and theirs[name].shape != shape
+    ]
+    lacking = [name for name in ours if name not in theirs]
+    if lacking:
+        raise ValueError(
+            f"pretrained: {family.name} has nothing for {', '.join(lacking[:_SHOWN])} of this "
+            "config; is this the right --model?"
+        )
+    if wrong:
+        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise ValueError(
+            f"pretrained: {family.name}, as [rows, columns, in, out]: "
+            f"{'; '.join(wrong[:_SHOWN])}{more}"
+        )
