@@ -129,7 +129,7 @@ def train(model: Any, experiment: config.Experiment, source: records.Source, dev
         optimizer.step()
         schedule.step()
         if step % experiment.train.log_every == 0 or step == experiment.train.steps:
-            log.info("step %d/%d  total %.3f", step, experiment.train.steps, float(loss))
+            log.info("step %d/%d  total %.3f", step, experiment.train.steps, loss.item())
 
 
 def augmented(source: records.Source, experiment: config.Experiment) -> Iterator[tuple]:

@@ -4,6 +4,11 @@ from ssd_jax import config
 from ssd_jax.detectors import refinedet, several_views, ssd
 from ssd_jax.detectors.protocol import Detector
 
+# Fields of config.model that only one system has: a value of theirs elsewhere would do nothing.
+_OF_SSD = ("separable", "deconvolution")
+_OF_REFINEDET = ("negative_filtering", "cascade", "transfer_connections", "transfer_channels")
+_FOREIGN = {"ssd": _OF_REFINEDET, "refinedet": _OF_SSD}
+
 
 def build(experiment: config.Experiment) -> Detector:
     """Returns the detector that a config describes.
@@ -16,6 +21,11 @@ def build(experiment: config.Experiment) -> Detector:
         raise ValueError(
             f"config.model.name: expected one of {sorted(builders)}, got {experiment.model.name!r}"
         )
+    for field in _FOREIGN[experiment.model.name]:
+        if (value := getattr(experiment.model, field)) != getattr(config.Model(), field):
+            raise ValueError(
+                f"config.model.{field}: {value!r}, but {experiment.model.name!r} has no such part"
+            )
     if experiment.model.num_classes < 2:
         raise ValueError(
             "config.model.num_classes: expected the background and at least one class, got "

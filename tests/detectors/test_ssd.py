@@ -191,6 +191,8 @@ def test_input_is_normalised_in_rgb_and_then_reordered():
         ("loss", {"localization": "giou"}, r"localization .* 'giou'"),
         ("loss", {"confidence": "hinge"}, r"confidence .* 'hinge'"),
         ("decoder", {"iou_threshold": 45.0}, r"iou_threshold"),
+        ("model", {"cascade": False}, r"config.model.cascade: False, but 'ssd' has no such part"),
+        ("model", {"name": "refinedet", "separable": True}, "'refinedet' has no such part"),
     ],
 )
 def test_a_config_that_cannot_be_built_says_why(tiny, group, values, message):
