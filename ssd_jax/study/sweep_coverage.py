@@ -34,10 +34,11 @@ def of_settings(trials: Iterable[Trial], folder: pathlib.Path) -> dict[str, dict
             try:
                 if source not in read:
                     read[source] = annotations.read([data.train], data.data_dir)
-                figures = coverage.measure(trial.experiment, read[source]).figures()
+                measured = coverage.measure(trial.experiment, read[source])
             except ValueError as error:
                 log.warning("No coverage of %s: %s", trial.setting, error)
                 continue
+            figures = {**measured.figures(), "anchors": float(measured.spec.num_anchors)}
             # NaN is no JSON: of an object size that the data set has none of, nothing is kept.
             known[key] = {k: figures[k] for k in COVERAGE if not math.isnan(figures[k])}
             path.write_text(json.dumps(known, indent=2) + "\n")

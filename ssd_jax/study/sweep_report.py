@@ -19,6 +19,8 @@ from ssd_jax.study.sweep_results import (
     rank_correlation,
 )
 
+_LONGEST_VALUE = 30  # of a field in the table
+
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1400px; padding: 0 1em }
 h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em }
@@ -159,7 +161,7 @@ def _settings(results: Results) -> str:
     for one in ranked:
         like = results.like_the_best(one)
         kind = "best" if one is results.best else "like" if like else ""
-        cells = [_cell(one.name), *(_cell(value) for value in one.values.values())]
+        cells = [_cell(one.name), *map(_value, one.values.values())]
         cells += [_cell(f"{len(one.by_seed)}/{len(one.progress)}", len(one.by_seed))]
         cells += [_score(one.scores.get(name)) for name in SCORES]
         cells += [_cell("best" if kind == "best" else "≈" if like else "")]
@@ -187,6 +189,14 @@ def _failures(progress: Sequence[Progress]) -> str:
     )
 
 
+def _value(value: Any) -> str:
+    """Returns the cell of a field; a long one is cut, and whole where the mouse rests on it."""
+    text = str(value)
+    if len(text) <= _LONGEST_VALUE:
+        return _cell(text)
+    return f'<td title="{_text(text)}">{_text(text[: _LONGEST_VALUE - 3])}...</td>'
+
+
 def _score(score: Score | None) -> str:
     return _cell("") if score is None else _cell(str(score), score.mean)
 
@@ -194,7 +204,7 @@ def _score(score: Score | None) -> str:
 def _figure(value: float | None) -> str:
     if value is None or math.isnan(value):
         return _cell("")
-    return _cell(f"{value:.3f}", value)
+    return _cell(f"{value:.0f}" if value >= 100 else f"{value:.3f}", value)
 
 
 def _cell(shown: Any, value: float | None = None) -> str:

@@ -18,7 +18,11 @@ from ssd_jax.study.trials import NAME, Trial, value_of
 # What settings are judged by.
 CRITERION = "mAP"
 SCORES = ("mAP", "AP", "APs", "APm", "APl")
-COVERAGE = ("covered", "covered_small", "covered_medium", "covered_large", "best_iou", "positives")
+# Of `study.coverage`, and the number of anchors.
+COVERAGE = (
+    *("covered", "covered_small", "covered_medium", "covered_large"),
+    *("best_iou", "positives", "anchors"),
+)
 
 
 class Setting(NamedTuple):

@@ -17,6 +17,8 @@ def test_each_setting_is_measured_once_and_kept(shapes_dir, tmp_path, monkeypatc
     found = sweep_coverage.of_settings(made, tmp_path)
     assert set(found) == {trial.setting for trial in made}
     assert all(0 < figures["covered"] <= 1 for figures in found.values())
+    # Maps of 8, 4, 2 and 1 cells a side, with two squares each.
+    assert {figures["anchors"] for figures in found.values()} == {2 * (64 + 16 + 4 + 1)}
     # The weight of a loss changes nothing; the scales do.
     first, same, other, _ = found.values()
     assert first == same != other

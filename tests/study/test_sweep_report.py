@@ -104,6 +104,15 @@ def test_a_page_of_a_grid(folder):
     assert "covered +1.00" in text
 
 
+def test_a_long_value_is_cut_and_kept_whole_beside_it(folder):
+    ratios = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,))
+    made = sweep_runs.plan({"config.anchors.ratios": ratios}, {})
+    sweep_runs.write(folder, made[0], 0.5)
+    text = render(folder, made)
+    assert f'<td title="{ratios}">((2.0,), (2.0, 3.0), (2.0, ...</td>' in text
+    assert "<td>((), (), (), ())</td>" in text
+
+
 def test_a_heat_map_of_two_fields(folder):
     made = grid()
     for i, trial in enumerate(made[:-4]):
