@@ -19,7 +19,8 @@ from ssd_jax.study.sweep_results import (
     rank_correlation,
 )
 
-_LONGEST_VALUE = 30  # of a field in the table
+# Of a field, in letters: up to which it stands in front of the scores, and is not cut.
+_SHORT_VALUE, _LONGEST_VALUE = 16, 30
 
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1400px; padding: 0 1em }
@@ -154,18 +155,23 @@ def _spread_note(results: Results) -> str:
 
 
 def _settings(results: Results) -> str:
-    heads = ["setting", *(path.removeprefix("config.") for path in results.fields)]
+    # Fields with long values, which a named setting has many of, stand behind the scores.
+    long = [path for path in results.fields if _is_long(results, path)]
+    short = [path for path in results.fields if path not in long]
+    heads = ["setting", *(path.removeprefix("config.") for path in short)]
     heads += ["seeds", *SCORES, "", *(name.replace("_", " ") for name in COVERAGE)]
+    heads += [path.removeprefix("config.") for path in long]
     rows = []
     ranked = sorted(results.settings, key=lambda one: -one.score.mean if one.score else math.inf)
     for one in ranked:
         like = results.like_the_best(one)
         kind = "best" if one is results.best else "like" if like else ""
-        cells = [_cell(one.name), *map(_value, one.values.values())]
+        cells = [_cell(one.name), *(_value(one.values[path]) for path in short)]
         cells += [_cell(f"{len(one.by_seed)}/{len(one.progress)}", len(one.by_seed))]
         cells += [_score(one.scores.get(name)) for name in SCORES]
         cells += [_cell("best" if kind == "best" else "≈" if like else "")]
         cells += [_figure(one.coverage.get(name)) for name in COVERAGE]
+        cells += [_value(one.values[path]) for path in long]
         rows.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
     head = "".join(f"<th>{_text(name)}</th>" for name in heads)
     return (
@@ -187,6 +193,10 @@ def _failures(progress: Sequence[Progress]) -> str:
         f"<h2>Failed trials: {len(failed)}</h2><table><thead><tr><th>trial</th><th>step</th>"
         f"<th>reason</th></tr></thead><tbody>{rows}</tbody></table>"
     )
+
+
+def _is_long(results: Results, path: str) -> bool:
+    return max(len(str(one.values[path])) for one in results.settings) > _SHORT_VALUE
 
 
 def _value(value: Any) -> str:

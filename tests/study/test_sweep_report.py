@@ -111,6 +111,10 @@ def test_a_long_value_is_cut_and_kept_whole_beside_it(folder):
     text = render(folder, made)
     assert f'<td title="{ratios}">((2.0,), (2.0, 3.0), (2.0, ...</td>' in text
     assert "<td>((), (), (), ())</td>" in text
+    header, row, _ = Page(text).rows
+    assert header[:2] == ["setting", "seeds"]
+    assert header[-1] == "anchors.ratios"
+    assert row[-1].startswith("((2.0,)")
 
 
 def test_a_heat_map_of_two_fields(folder):
