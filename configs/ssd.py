@@ -10,6 +10,8 @@ Variants, joined by commas:
                         --classes cat,cow,dog,horse,person,sheep --drop_others for VOC's animals
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from ssd_jax.config import defaults, parse_variant
@@ -17,6 +19,12 @@ from ssd_jax.models.source_maps import SSD300_EXTRAS, SSD512_EXTRAS
 
 NETWORKS = ("300", "512", "small")
 DATA = ("voc", "coco", "bccd", "animals")
+
+# The anchors of SSD300 on VOC, field by field, for sweeps that change some: the min sizes of
+# the six maps and the max size of the last, pixels; the ratios; pixels between cells.
+SIZES_300 = (30.0, 60.0, 111.0, 162.0, 213.0, 264.0, 315.0)
+RATIOS_300 = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
+STEPS_300 = (8.0, 16.0, 32.0, 64.0, 100.0, 300.0)
 
 
 def get_config(variant: str = "300,voc") -> ConfigDict:
@@ -40,6 +48,17 @@ def released_network(config: ConfigDict, size: str, anchors: str) -> None:
     config.model.image_size = (int(size), int(size))
     config.model.extras = SSD300_EXTRAS if size == "300" else SSD512_EXTRAS
     config.anchors.preset = f"ssd{size}_{anchors}"
+
+
+def explicit_anchors_300() -> dict[str, Any]:
+    """Returns overrides that say what the preset "ssd300_voc" says, without the ratios."""
+    return {
+        "config.anchors.preset": "",
+        "config.anchors.min_sizes": SIZES_300[:-1],
+        "config.anchors.max_sizes": SIZES_300[1:],
+        "config.anchors.steps": STEPS_300,
+        "config.anchors.whole_pixels": True,
+    }
 
 
 def small_network(config: ConfigDict) -> None:

@@ -75,6 +75,8 @@ class Anchors:
     preset: str = ""  # a row of the table in ops/anchors.py, to which only `clip` adds
     min_sizes: tuple[float, ...] = ()  # pixels of the input, one per source; (): the linear rule
     max_sizes: tuple[float, ...] = ()  # pixels, one per source
+    # Further (min, max) sizes on each source, with its ratios; a max of 0: no second square.
+    more_sizes: tuple[tuple[tuple[float, float], ...], ...] = ()
     s_min: float = 0.2
     s_max: float = 0.9
     first_scale: float | None = None  # a scale of its own for the first source (paper: .1)
@@ -89,6 +91,7 @@ class Loss:
     """Matching, mining and the multibox loss."""
 
     iou_threshold: float = 0.5
+    border_anchors: bool = True  # False: anchors that cross the image's border are not trained
     negative_ratio: float = 3.0
     localization: str = "smooth_l1"  # or "l2"
     confidence: str = "softmax"  # or "focal"

@@ -7,7 +7,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ssd_jax import config
 from ssd_jax.detectors import network
@@ -15,7 +15,7 @@ from ssd_jax.detectors.anchors import anchor_spec
 from ssd_jax.detectors.normalization import normalize
 from ssd_jax.models.layers import Network
 from ssd_jax.models.source_maps import SourceMaps
-from ssd_jax.ops.anchors import AnchorSpec, generate
+from ssd_jax.ops.anchors import AnchorSpec, crossing, generate
 from ssd_jax.types import Batch, Detections, Targets
 
 
@@ -79,6 +79,30 @@ class AnchorDetector:
     def anchors(self) -> Float[np.ndarray, "A 4"]:
         """The default boxes, cxcywh."""
         return generate(self.anchor_spec)
+
+    @functools.cached_property
+    def trained_anchors(self) -> Float[np.ndarray, "T 4"]:
+        """The default boxes that take part in training, cxcywh."""
+        return self.anchors if self._trained is None else self.anchors[self._trained]
+
+    def trained(self, predictions: Any) -> Any:
+        """Returns the predictions [B, A, ...] of the anchors that take part in training."""
+        if self._trained is None:
+            return predictions
+        return jax.tree.map(lambda x: x[:, self._trained], predictions)
+
+    @functools.cached_property
+    def _trained(self) -> Int[np.ndarray, " T"] | None:
+        """The numbers of the trained anchors; None for all of them."""
+        if self.objective.border_anchors:
+            return None
+        inside = np.flatnonzero(~crossing(self.anchors))
+        if not len(inside):
+            raise ValueError(
+                "config.loss.border_anchors: every anchor crosses the image's border, so with "
+                "False none is left to train; set it to True, or make anchors smaller"
+            )
+        return inside
 
     def init(self, key: PRNGKeyArray) -> PyTree:
         """Returns fresh variables; see `Detector.init`."""

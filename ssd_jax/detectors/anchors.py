@@ -37,6 +37,11 @@ def anchor_spec(
 
     m = len(map_sizes)
     ratios = [both_orientations(*values) for values in _per_map("ratios", anchors.ratios, m)]
+    if anchors.more_sizes and not anchors.min_sizes:
+        raise ValueError(
+            f"config.anchors.more_sizes: expected min_sizes beside them, got {anchors.more_sizes} "
+            "alone"
+        )
     steps = [(s, s) for s in _per_map("steps", anchors.steps, m)] if anchors.steps else [None] * m
     if not anchors.min_sizes:
         scales = linear_scales(
@@ -54,7 +59,16 @@ def anchor_spec(
     low = _per_map("min_sizes", anchors.min_sizes, m)
     # 0 stands for "no second square" in a list of numbers.
     high = [x or None for x in _per_map("max_sizes", anchors.max_sizes or (0.0,) * m, m)]
-    maps = tuple(map(AnchorMap, map_sizes, low, high, ratios, steps))
+    more = [
+        tuple((small, large or None) for small, large in pairs)
+        for pairs in _per_map("more_sizes", anchors.more_sizes or ((),) * m, m)
+    ]
+    maps = tuple(
+        AnchorMap(size, *sizes, values, step, more_sizes=further)
+        for size, *sizes, values, step, further in zip(
+            map_sizes, low, high, ratios, steps, more, strict=True
+        )
+    )
     return AnchorSpec(image_size, maps, clip=anchors.clip, whole_pixels=anchors.whole_pixels)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -37,7 +38,7 @@ class RefineDetDetector(AnchorDetector):
     def loss(self, predictions: RefinedPredictions, batch: Batch | Targets) -> RefinedLossTerms:
         """Returns the losses of both modules, each over its own positives of the whole batch."""
         terms = jax.vmap(self._loss_of_one_image)(
-            predictions, batch.boxes_xyxy, batch.labels, batch.valid
+            self.trained(predictions), batch.boxes_xyxy, batch.labels, batch.valid
         )
         arm, odm = losses.normalize(terms[0]), losses.normalize(terms[1])
         localization = None if predictions.arm_offsets is None else arm.localization
@@ -72,19 +73,20 @@ class RefineDetDetector(AnchorDetector):
             "alpha": spec.alpha,
             "variances": spec.variances,
         }
-        A = len(self.anchors)
+        anchors = self.trained_anchors
+        A = len(anchors)
         arm_offsets, arm_logits, offsets, logits = predictions
-        matches = matching.match(boxes_xyxy, valid, self.anchors, **threshold)
+        matches = matching.match(boxes_xyxy, valid, anchors, **threshold)
         arm = losses.multibox(
             jnp.zeros((A, 4)) if arm_offsets is None else arm_offsets,
             jnp.zeros((A, 2)) if arm_logits is None else arm_logits,
             boxes_xyxy,
             jnp.ones_like(labels),  # any object
             matches,
-            self.anchors,
+            anchors,
             **multibox,
         )
-        refined = self._refine(arm_offsets)
+        refined = self._refine(arm_offsets, anchors)
         if arm_offsets is not None:
             matches = matching.match(boxes_xyxy, valid, refined, **threshold)
         eligible = None
@@ -106,18 +108,20 @@ class RefineDetDetector(AnchorDetector):
                 objectness = 1 - self._background(one.arm_logits)
                 dropped = objectness < self.decoder.objectness_threshold
                 scores = jnp.where(dropped[:, None], 0, scores)
-            refined = self._refine(one.arm_offsets)
+            refined = self._refine(one.arm_offsets, self.anchors)
             found = coding.decode(one.offsets, refined, variances=self.objective.variances)
             return suppress(found, scores, self.decoder)
 
         return jax.vmap(of_one_image)(predictions)
 
-    def _refine(self, arm_offsets: Float[Array, "A 4"] | None) -> Float[Array, "A 4"]:
+    def _refine(
+        self, arm_offsets: Float[Array, "A 4"] | None, anchors: Float[np.ndarray, "A 4"]
+    ) -> Float[Array, "A 4"]:
         """Returns the anchors that the ODM starts from, cxcywh; no gradient flows through them."""
         if arm_offsets is None:
-            return jnp.asarray(self.anchors)
+            return jnp.asarray(anchors)
         moved = coding.decode(
-            lax.stop_gradient(arm_offsets), self.anchors, variances=self.objective.variances
+            lax.stop_gradient(arm_offsets), anchors, variances=self.objective.variances
         )
         return boxes.xyxy_to_cxcywh(moved)
 

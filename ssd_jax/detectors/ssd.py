@@ -24,20 +24,20 @@ class SSDDetector(AnchorDetector):
     def loss(self, predictions: Predictions, batch: Batch | Targets) -> LossTerms:
         """Returns the multibox loss of a batch; see `Detector.loss`."""
         spec = self.objective
+        anchors = self.trained_anchors
+        predictions = self.trained(predictions)
 
         def of_one_image(
             offsets: Array, logits: Array, boxes_xyxy: Array, labels: Array, valid: Array
         ) -> LossTerms:
-            matches = matching.match(
-                boxes_xyxy, valid, self.anchors, iou_threshold=spec.iou_threshold
-            )
+            matches = matching.match(boxes_xyxy, valid, anchors, iou_threshold=spec.iou_threshold)
             return losses.multibox(
                 offsets,
                 logits,
                 boxes_xyxy,
                 labels,
                 matches,
-                self.anchors,
+                anchors,
                 negative_iou=spec.iou_threshold,
                 negative_ratio=None if spec.confidence == "focal" else spec.negative_ratio,
                 localization=spec.localization,

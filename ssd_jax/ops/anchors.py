@@ -10,9 +10,12 @@ import types
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 Number = int | float
+
+# Of normalised corners in float32.
+_ROUNDING = 1e-5
 
 # What of an anchor is kept inside the image; see AnchorSpec.
 CLIPPING = ("", "corners", "sides", "cxcywh")
@@ -24,7 +27,7 @@ class AnchorMap:
 
     A cell has, in this order: a square of `min_size`; where `max_size` is given, a square of
     sqrt(min_size * max_size); and for each ratio a box of min_size * sqrt(ratio) by
-    min_size / sqrt(ratio).
+    min_size / sqrt(ratio). Then the same for each pair of `more_sizes`.
 
     Attributes:
         map_size: rows and columns of the feature map.
@@ -34,6 +37,8 @@ class AnchorMap:
         step: pixels between cells, (y, x); or None for the image size over the map size, the
             paper's centres (i + offset) / |f_k|.
         offset: where in its cell a centre lies, in cells.
+        more_sizes: (min_size, max_size) of further scales on this map, with the same ratios, as a
+            layer of the released Caffe code has them that is given several sizes.
     """
 
     map_size: tuple[int, int]
@@ -42,19 +47,20 @@ class AnchorMap:
     ratios: tuple[Number, ...] = ()
     step: tuple[Number, Number] | None = None
     offset: Number = 0.5
+    more_sizes: tuple[tuple[Number, Number | None], ...] = ()
 
     def __post_init__(self):
         """Refuses what no anchor can be made of."""
         _require_pair("AnchorMap", "map_size", self.map_size, whole=True)
         if self.step is not None:
             _require_pair("AnchorMap", "step", self.step)
-        if not 0 < self.min_size < math.inf:
-            raise ValueError(f"anchors.AnchorMap: expected min_size > 0, got {self.min_size}")
-        if self.max_size is not None and not self.min_size < self.max_size < math.inf:
-            raise ValueError(
-                f"anchors.AnchorMap: expected max_size > min_size {self.min_size}, "
-                f"got {self.max_size}"
-            )
+        for low, high in self.sizes:
+            if not 0 < low < math.inf:
+                raise ValueError(f"anchors.AnchorMap: expected min_size > 0, got {low}")
+            if high is not None and not low < high < math.inf:
+                raise ValueError(
+                    f"anchors.AnchorMap: expected max_size > min_size {low}, got {high}"
+                )
         usable = all(0 < ratio < math.inf and ratio != 1 for ratio in self.ratios)
         if not (isinstance(self.ratios, tuple) and usable):
             raise ValueError(
@@ -63,9 +69,14 @@ class AnchorMap:
             )
 
     @property
+    def sizes(self) -> tuple[tuple[Number, Number | None], ...]:
+        """(min_size, max_size) of every scale."""
+        return ((self.min_size, self.max_size), *self.more_sizes)
+
+    @property
     def per_cell(self) -> int:
         """Anchors in one cell."""
-        return 1 + (self.max_size is not None) + len(self.ratios)
+        return sum(1 + (high is not None) + len(self.ratios) for _, high in self.sizes)
 
     @property
     def num_anchors(self) -> int:
@@ -104,10 +115,10 @@ class AnchorSpec:
             raise ValueError(
                 f"anchors.AnchorSpec: expected clip to be one of {CLIPPING}, got {self.clip!r}"
             )
-        if self.whole_pixels and min(entry.min_size for entry in self.maps) < 1:
+        if self.whole_pixels and min(x for entry in self.maps for x, _ in entry.sizes) < 1:
             raise ValueError(
                 "anchors.AnchorSpec: expected min_size >= 1 where whole_pixels is set, got "
-                f"{[entry.min_size for entry in self.maps]}"
+                f"{[low for entry in self.maps for low, _ in entry.sizes]}"
             )
 
     @classmethod
@@ -197,21 +208,31 @@ def generate(spec: AnchorSpec) -> Float[np.ndarray, "A 4"]:
 
 def _generate_map(entry: AnchorMap, spec: AnchorSpec) -> Float[np.ndarray, "A 4"]:
     """Returns the anchors of one map in pixels, float64."""
-    low, high = entry.min_size, entry.max_size
-    if spec.whole_pixels:
-        # By way of float32, as Caffe reads them: a product such as .29 * 100 = 28.999... is 29.
-        low, high = (size if size is None else int(np.float32(size)) for size in (low, high))
-    squares = [low] if high is None else [low, math.sqrt(low * high)]
     roots = np.sqrt(np.array(entry.ratios, np.float64))
+    widths, heights = [], []
+    for low, high in entry.sizes:
+        if spec.whole_pixels:
+            # By way of float32, as Caffe reads them: a product such as .29 * 100 = 28.999... is 29.
+            low, high = (size if size is None else int(np.float32(size)) for size in (low, high))
+        squares = [low] if high is None else [low, math.sqrt(low * high)]
+        widths += [*squares, *(low * roots)]
+        heights += [*squares, *(low / roots)]
 
     rows, columns = entry.map_size
     step_y, step_x = entry.step or (spec.image_size[0] / rows, spec.image_size[1] / columns)
     anchors = np.empty((rows, columns, entry.per_cell, 4))
     anchors[..., 0] = (np.arange(columns)[:, None] + entry.offset) * step_x
     anchors[..., 1] = (np.arange(rows)[:, None, None] + entry.offset) * step_y
-    anchors[..., 2] = np.concatenate([squares, low * roots])
-    anchors[..., 3] = np.concatenate([squares, low / roots])
+    anchors[..., 2] = widths
+    anchors[..., 3] = heights
     return anchors.reshape(-1, 4)
+
+
+def crossing(anchors_cxcywh: Float[np.ndarray, "A 4"]) -> Bool[np.ndarray, " A"]:
+    """Returns which anchors reach over the border of the image, by more than rounding."""
+    low = anchors_cxcywh[:, :2] - anchors_cxcywh[:, 2:] / 2
+    high = anchors_cxcywh[:, :2] + anchors_cxcywh[:, 2:] / 2
+    return (low < -_ROUNDING).any(axis=1) | (high > 1 + _ROUNDING).any(axis=1)
 
 
 def linear_scales(

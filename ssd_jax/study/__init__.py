@@ -1,1 +1,1 @@
-"""Looking at what a config does with a data set, without training."""
+"""Looking at what configs do with a data set: before training, and over the runs of a sweep."""

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ssd_jax import config
 from ssd_jax.detectors.anchors import experiment_spec
+from ssd_jax.ops import anchors as anchor_ops
 from ssd_jax.ops import boxes, matching
 from ssd_jax.ops.anchors import AnchorSpec, generate
 from ssd_jax.study.annotations import BoxSet, ImageBoxes
@@ -136,8 +137,7 @@ def share(values: np.ndarray) -> float:
 
 def crossing(spec: AnchorSpec) -> Bool[np.ndarray, " A"]:
     """Returns which anchors reach over the border of the input, by more than rounding."""
-    corners = np.asarray(boxes.cxcywh_to_xyxy(generate(spec)))
-    return (corners < -1e-5).any(axis=1) | (corners > 1 + 1e-5).any(axis=1)
+    return anchor_ops.crossing(generate(spec))
 
 
 def measure(experiment: config.Experiment, data: BoxSet) -> Coverage:
@@ -157,6 +157,9 @@ def measure(experiment: config.Experiment, data: BoxSet) -> Coverage:
     """
     spec = experiment_spec(experiment)
     anchors = jnp.asarray(generate(spec))
+    if not experiment.loss.border_anchors:
+        # Without area they overlap nothing, so that nothing is matched to them.
+        anchors = jnp.where(crossing(spec)[:, None], anchors * np.array((1, 1, 0, 0)), anchors)
     num_anchors = spec.num_anchors
     map_of = np.repeat(np.arange(len(spec.maps)), spec.per_map)
     uses = np.zeros(num_anchors, np.int64)

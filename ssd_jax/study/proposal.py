@@ -53,8 +53,14 @@ def propose(
       The config's group, in sizes of pixels; what plays no part beside them stays as it was.
 
     Raises:
-      ValueError: for a data set without boxes, or for too few sizes.
+      ValueError: for a data set without boxes, for too few sizes, or for a config with several
+        scales on one map.
     """
+    if experiment.anchors.more_sizes:
+        raise ValueError(
+            "proposal.propose: expected one scale on each map, got config.anchors.more_sizes "
+            f"{experiment.anchors.more_sizes}"
+        )
     spec = experiment_spec(experiment)
     height, width = spec.image_size
     boxes = data.sample(_MOST_BOXES, seed) * np.array((width, height) * 2)

@@ -19,7 +19,7 @@ from ssd_jax.train import freezing
 from ssd_jax.train import optimizer as optimizers
 from ssd_jax.train.checkpoint import METRIC, Checkpoints
 from ssd_jax.train.interruption import StopSignal
-from ssd_jax.train.metrics import MetricsWriter
+from ssd_jax.train.metrics import LINES, MetricsWriter, last_step
 from ssd_jax.train.report import Report
 from ssd_jax.train.state import TrainState
 from ssd_jax.train.step import augment_spec, make_train_step
@@ -100,6 +100,10 @@ def train(
         if start:
             state = checkpoints.restore(state, iterator, start)
             log.info("Resumed at step %d of %d in %s", start, spec.steps, workdir)
+        # Killed between its last checkpoint and its last evaluation. Several processes might see
+        # the file at different moments, and have to agree.
+        unscored = jax.process_count() == 1 and 0 < spec.steps == start
+        unscored = unscored and last_step(workdir / LINES, "evaluation") < start
         with MetricsWriter(workdir, first_step=start, enabled=jax.process_index() == 0) as writer:
             report = Report(spec, writer, lambda i: source[i].image_id)
             for step in range(start + 1, spec.steps + 1):
@@ -120,6 +124,9 @@ def train(
                     with report.paused():
                         result = _evaluate(evaluator, state, step, workdir, writer, spec)
                         checkpoints.save_best(step, state, result[METRIC] or 0.0)
+            if evaluator and unscored:
+                result = _evaluate(evaluator, state, start, workdir, writer, spec)
+                checkpoints.save_best(start, state, result[METRIC] or 0.0)
     return Result(spec.steps, True, result)
 
 
@@ -161,12 +168,12 @@ def _evaluate(
     evaluation = evaluator.run(state.variables())
     metrics = evaluation.metrics
     figures = {k: v for k, v in metrics.items() if isinstance(v, int | float | None)}
-    writer.scalars(step, "evaluation", figures)
     if jax.process_index() == 0:
         log.info("step %d/%d  %s", step, spec.steps, evaluation.summary())
         evaluation.write(workdir / "evaluation")
         if spec.num_pictures:
             writer.picture(step, "validation", evaluation.contact_sheet(spec.num_pictures))
+    writer.scalars(step, "evaluation", figures)  # last: this line says that all of it is there
     return metrics
 
 

@@ -1,5 +1,6 @@
 """Where the figures of a run go: metrics.jsonl, TensorBoard, pictures, and one line to read."""
 
+import contextlib
 import json
 import math
 import pathlib
@@ -9,6 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 import tensorboardX
 from PIL import Image
+
+# Below a workdir.
+LINES = "metrics.jsonl"
 
 
 class MetricsWriter:
@@ -23,7 +27,7 @@ class MetricsWriter:
         if not enabled:
             return
         self._pictures = workdir / "pictures"
-        lines = workdir / "metrics.jsonl"
+        lines = workdir / LINES
         if lines.exists():
             written = lines.read_text().splitlines(keepends=True)
             lines.write_text("".join(x for x in written if json.loads(x)["step"] <= first_step))
@@ -65,6 +69,18 @@ class MetricsWriter:
         if self._enabled:
             self._lines.close()
             self._tensorboard.close()
+
+
+def last_step(path: pathlib.Path, group: str = "") -> int:
+    """Returns the last step in a run's metrics.jsonl, of one group or of any; 0 where none is."""
+    steps = [0]
+    if path.exists():
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # a line that is being written
+                row = json.loads(line)
+                if group in ("", row["group"]):
+                    steps.append(row["step"])
+    return max(steps)
 
 
 def duration(seconds: float) -> str:

@@ -212,6 +212,21 @@ def test_filtering_spares_positives_unless_asked():
     assert float(nothing.num_positives) == float(nothing.confidence) == 0
 
 
+def test_anchors_across_the_border_can_be_left_out_of_training(detector):
+    strict, targets = build(loss__border_anchors=False), objects(*TWO)
+    inside = np.array(
+        [min(corners(a)) >= -1e-5 and max(corners(a)) <= 1 + 1e-5 for a in strict.anchors]
+    )
+    assert 0 < inside.sum() < len(inside)
+    predictions = random_predictions(strict, 7)
+    few = jax.tree.map(lambda x: x[:, inside], predictions)
+    expected = loss_by_hand(few, targets, strict.anchors[inside])
+    np.testing.assert_allclose(as_list(strict.loss(predictions, targets)), expected, rtol=1e-5)
+    jax.tree.map(
+        np.testing.assert_array_equal, strict.detect(predictions), detector.detect(predictions)
+    )
+
+
 def test_each_module_divides_by_its_own_positives_of_the_batch(detector):
     images = [objects(*TWO), objects(TWO[0]), objects()]
     predictions = random_predictions(detector, 5, batch=3)

@@ -7,7 +7,7 @@ import pytest
 
 from ssd_jax import config, detectors
 from ssd_jax.detectors.normalization import normalize
-from ssd_jax.ops import coding, losses, matching
+from ssd_jax.ops import boxes, coding, losses, matching
 from ssd_jax.types import Predictions, Targets
 
 
@@ -103,6 +103,67 @@ def test_nothing_to_learn_is_no_loss_and_no_gradient(detector):
     loss = lambda o: detector.loss(o, empty).total  # noqa: E731
     assert float(loss(outputs)) == 0
     assert all((np.asarray(g) == 0).all() for g in jax.grad(loss)(outputs))
+
+
+def test_anchors_across_the_border_can_be_left_out_of_training(tiny, detector):
+    tiny.model.num_classes = 4
+    tiny.loss.border_anchors = False
+    strict = detectors.build(config.resolve(tiny))
+    rng = np.random.default_rng(3)
+    outputs, batch = predictions(detector, rng), targets(detector, rng)
+    corners = np.asarray(boxes.cxcywh_to_xyxy(detector.anchors))
+    inside = ((corners >= -1e-5) & (corners <= 1 + 1e-5)).all(axis=1)
+    assert 0 < inside.sum() < len(inside)
+    # By hand: the same loss of a detector that has no other anchors.
+    parts = np.zeros(3)
+    for i in range(3):
+        few = detector.anchors[inside]
+        objects = batch.boxes_xyxy[i], batch.valid[i]
+        matches = matching.match(*objects, few)
+        one = losses.multibox(
+            outputs.offsets[i][inside],
+            outputs.logits[i][inside],
+            batch.boxes_xyxy[i],
+            batch.labels[i],
+            matches,
+            few,
+        )
+        parts += [float(one.localization), float(one.confidence), int(matches.positive.sum())]
+    terms = strict.loss(outputs, batch)
+    expected = [parts[0] / parts[2], parts[1] / parts[2], parts[2]]
+    np.testing.assert_allclose(
+        [terms.localization, terms.confidence, terms.num_positives], expected, rtol=1e-5
+    )
+    gradient = jax.grad(lambda o: strict.loss(o, batch).total)(outputs)
+    assert all(np.any(g[:, inside]) and not np.any(g[:, ~inside]) for g in gradient)
+    # They detect as before, and with True they learn as before.
+    jax.tree.map(np.testing.assert_array_equal, strict.detect(outputs), detector.detect(outputs))
+    everywhere = jax.grad(lambda o: detector.loss(o, batch).total)(outputs)
+    assert np.any(everywhere.logits[:, ~inside])
+
+
+def test_no_anchor_inside_the_border_is_an_error(tiny):
+    tiny.model.num_classes = 4
+    tiny.loss.border_anchors = False
+    tiny.anchors.min_sizes = (70.0, 80.0, 90.0)
+    with pytest.raises(ValueError, match=r"config\.loss\.border_anchors: every anchor crosses"):
+        detectors.build(config.resolve(tiny))
+
+
+def test_several_sizes_on_one_map(tiny):
+    tiny.model.num_classes = 4
+    tiny.anchors.more_sizes = ((), (), ((48.0, 60.0), (60.0, 0.0)))
+    with pytest.raises(ValueError, match=r"more_sizes: expected min_sizes beside them"):
+        detectors.build(config.resolve(tiny))
+    tiny.anchors.min_sizes = (8.0, 16.0, 32.0)
+    tiny.anchors.max_sizes = (16.0, 32.0, 48.0)
+    detector = detectors.build(config.resolve(tiny))
+    # Ratios 2; 2, 3; 2: the last map has 4 + 4 and, without a second square, 3.
+    assert detector.anchor_spec.per_cell == (4, 6, 11)
+    outputs, _ = detector.apply(
+        jax.jit(detector.init)(jax.random.key(0)), jnp.zeros((1, 64, 64, 3)), train=False
+    )
+    assert outputs.logits.shape[1] == len(detector.anchors) == 64 * 4 + 16 * 6 + 4 * 11
 
 
 def test_input_is_normalised_in_rgb_and_then_reordered():

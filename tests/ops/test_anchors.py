@@ -206,6 +206,31 @@ def test_without_a_second_square_the_ratios_follow_the_first():
     np.testing.assert_allclose(made[:, 2:] * 64, expected, rtol=1e-6)
 
 
+def test_scales_stacked_on_one_map():
+    # 10, sqrt(10 * 40) = 20, then 10 * sqrt(2) = 14.14214 by 7.07107 and the same standing; then 40
+    # without a second square, and 40 * sqrt(2) = 56.56854 by 28.28427.
+    ratios = both_orientations(2)
+    maps = square_maps([1], min_size=10, max_size=40, ratios=ratios, more_sizes=((40, None),))
+    spec = AnchorSpec((100, 100), maps)
+    assert spec.per_cell == (7,)
+    expected = [
+        *[(10, 10), (20, 20), (14.14214, 7.07107), (7.07107, 14.14214)],
+        *[(40, 40), (56.56854, 28.28427), (28.28427, 56.56854)],
+    ]
+    np.testing.assert_allclose(anchors.generate(spec)[:, 2:] * 100, expected, rtol=1e-6)
+
+
+def test_crossing_the_border():
+    boxes = [
+        (0.5, 0.5, 1.0, 1.0),  # exactly the image
+        (0.3, 0.5, 0.6, 0.2),  # from 0, which float32 rounds
+        (0.3, 0.5, 0.601, 0.2),
+        (0.5, 0.95, 0.1, 0.11),
+    ]
+    crossing = anchors.crossing(np.array(boxes, np.float32))
+    np.testing.assert_array_equal(crossing, [False, False, True, True])
+
+
 map_fields = st.fixed_dictionaries(
     {
         "map_size": st.tuples(st.integers(1, 5), st.integers(1, 5)),
@@ -214,6 +239,9 @@ map_fields = st.fixed_dictionaries(
         "ratios": st.lists(st.floats(0.1, 10).filter(lambda r: r != 1), max_size=4).map(tuple),
         "step": st.none() | st.tuples(st.floats(1, 100), st.floats(1, 100)),
         "offset": st.floats(0, 1),
+        "more_sizes": st.lists(
+            st.tuples(st.floats(1, 100), st.none() | st.floats(101, 300)), max_size=2
+        ).map(tuple),
     }
 )
 
@@ -228,10 +256,12 @@ def test_any_spec_equals_a_loop_over_cells(image_size, fields):
     for entry in fields:
         rows, columns = entry["map_size"]
         step_y, step_x = entry["step"] or (height / rows, width / columns)
-        sizes = [(entry["min_size"], 1)]
-        if entry["max_size"]:
-            sizes.append((np.sqrt(entry["min_size"] * entry["max_size"]), 1))
-        sizes += [(entry["min_size"], ratio) for ratio in entry["ratios"]]
+        sizes = []
+        for low, high in [(entry["min_size"], entry["max_size"]), *entry["more_sizes"]]:
+            sizes.append((low, 1))
+            if high:
+                sizes.append((np.sqrt(low * high), 1))
+            sizes += [(low, ratio) for ratio in entry["ratios"]]
         for row in range(rows):
             for column in range(columns):
                 for size, ratio in sizes:
@@ -309,6 +339,8 @@ def test_an_unknown_preset_names_the_nearest():
         ({"min_size": float("nan")}, "min_size > 0"),
         ({"max_size": 30}, "max_size > min_size 30"),
         ({"max_size": 20}, "max_size > min_size 30"),
+        ({"more_sizes": ((40, 0),)}, "max_size > min_size 40"),
+        ({"more_sizes": ((-1, None),)}, "min_size > 0"),
         ({"ratios": (2, -1)}, "ratios > 0"),
         ({"ratios": (2, 0)}, "ratios > 0"),
         ({"ratios": (1, 2)}, "other than 1"),

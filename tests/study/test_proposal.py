@@ -142,3 +142,11 @@ def test_without_boxes():
     experiment = config.resolve(quickstart.get_config())
     with pytest.raises(ValueError, match="got k 0 and 0 boxes"):
         proposal.propose(experiment, box_set([]))
+
+
+def test_several_scales_on_one_map_are_refused():
+    values = quickstart.get_config()
+    values.anchors.min_sizes = (15.0, 30.0, 60.0, 90.0)
+    values.anchors.more_sizes = ((), (), (), ((110.0, 0.0),))
+    with pytest.raises(ValueError, match=r"one scale on each map, got config.anchors.more_sizes"):
+        proposal.propose(config.resolve(values), box_set([(0.1, 0.1, 0.4, 0.5)]))

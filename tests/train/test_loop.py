@@ -11,6 +11,7 @@ from ssd_jax import config
 from ssd_jax.data import pipeline
 from ssd_jax.train import loop
 from ssd_jax.train.checkpoint import load_variables
+from ssd_jax.train.metrics import last_step
 from ssd_jax.train.report import NonFiniteLossError
 
 
@@ -72,6 +73,23 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(experiment, tmp_path, mon
     assert train(experiment, tmp_path / "killed").finished
     assert train(experiment, tmp_path / "whole").finished
     assert_same_variables(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_a_run_killed_in_its_last_evaluation_is_evaluated_by_the_next_call(
+    experiment, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_evaluate", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(experiment, tmp_path)
+    assert not (tmp_path / "evaluation").exists()
+    result = train(experiment, tmp_path)
+    assert result.finished
+    written = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert result.metrics["mAP"] == written["mAP"]
+    assert last_step(tmp_path / "metrics.jsonl", "evaluation") == experiment.train.steps
+    # And not once more.
+    assert train(experiment, tmp_path).metrics is None
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(experiment, tmp_path):
