@@ -1,4 +1,4 @@
-"""Every file of configs/sweeps/ builds, and a trial of each runs forward on tiny networks."""
+"""Every file of configs/sweeps/ builds, and a trial of each takes a step on tiny networks."""
 
 import importlib
 import pathlib
@@ -103,10 +103,18 @@ def test_a_trial_runs(name):
     )
 
     @jax.jit
-    def run(variables):
-        predictions, _ = detector.apply(variables, images, train=False)
-        return detector.loss(predictions, targets)
+    def step(variables):
+        def loss(params):
+            predictions, _ = detector.apply(variables | {"params": params}, images, train=True)
+            terms = detector.loss(predictions, targets)
+            return terms.total, terms
 
-    terms = run(variables)
-    assert all(np.isfinite(x) for x in jax.tree.leaves(terms))
+        gradient, terms = jax.grad(loss, has_aux=True)(variables["params"])
+        moved = jax.tree.map(lambda p, g: p - 1e-3 * g, variables["params"], gradient)
+        return terms, moved
+
+    terms, moved = step(variables)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((terms, moved)))
     assert float(terms.num_positives) >= 1
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), variables["params"], moved)
+    assert any(jax.tree.leaves(changed))
