@@ -14,7 +14,7 @@ no_tcb. These are VGG16 with an eighth of the channels and BatchNorm on 128 pixe
 8, 4 and 2 cells, and have anchors of the same smallest sizes. SSD has its own: a second square in
 each cell, and an atrous fc7.
 
-On a ResNet-50 with a quarter of the channels, with the same maps and SSD's anchors: ssd_resnet,
+On a ResNet-50 with an eighth of the channels, with the same maps and SSD's anchors: ssd_resnet,
 the same with DSSD's prediction module (pm), and with its deconvolution modules too (dm_product,
 dm_sum).
 
@@ -52,8 +52,7 @@ def get_config(variant: str = "refinedet") -> ConfigDict:
         # 64 channels: with an eighth of the released 256 the heads read half as many as SSD's.
         config.model.transfer_channels = 512
     config.model.image_size = (128, 128)
-    on_resnet = variant in (*ON_RESNET, "pretrain_resnet")
-    config.model.width = 0.25 if on_resnet else 0.125
+    config.model.width = 0.125
     config.anchors.min_sizes = (12.0, 24.0, 48.0, 96.0)
     if config.model.name == "ssd":
         config.anchors.max_sizes = (24.0, 48.0, 96.0, 128.0)
@@ -74,7 +73,7 @@ def get_config(variant: str = "refinedet") -> ConfigDict:
         config.data.train = "shapes:train"
         config.data.eval = "shapes:val"
         config.optimizer.learning_rate = 8e-3
-        config.train.steps = 2_500
+        config.train.steps = 6_000 if variant == "pretrain_resnet" else 2_500  # it learns slower
         config.init_only = ()
     return config
 
