@@ -2,19 +2,15 @@
 
 import importlib.util
 import json
-import pathlib
-import subprocess
-import sys
 
 import caffe_nets
 import numpy as np
 import pytest
 from PIL import Image
+from typed import command
 
 from launch import cli
 from ssd_jax.detectors.anchors import experiment_spec
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 TINY = [
     "--config=configs/quickstart.py",
@@ -26,18 +22,6 @@ TINY = [
     "--config.train.eval_every=0",
     "--config.evaluate.batch_size=5",
 ]
-
-
-def command(name, *arguments):
-    cache = ROOT / ".pytest_cache" / "xla"
-    return subprocess.run(
-        [sys.executable, "-m", f"launch.{name}", f"--compilation_cache={cache}", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")

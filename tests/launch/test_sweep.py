@@ -1,13 +1,9 @@
 """The command on a tiny sweep, from its first mistake to its report."""
 
 import csv
-import pathlib
-import subprocess
-import sys
 
 import pytest
-
-ROOT = pathlib.Path(__file__).parents[2]
+from typed import command
 
 # As in test_commands.py, so that the compiled programs are the same.
 SWEEP = """
@@ -31,15 +27,7 @@ def get_sweep():
 
 
 def sweep(*arguments):
-    cache = ROOT / ".pytest_cache" / "xla"
-    return subprocess.run(
-        [sys.executable, "-m", "launch.sweep", f"--compilation_cache={cache}", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return command("sweep", *arguments)
 
 
 @pytest.fixture(scope="module")
