@@ -24,9 +24,20 @@ pixels by mistake, which put most boxes outside of the picture.
 
 from ml_collections import ConfigDict
 
-from configs import ssd
-from ssd_jax.config import defaults, parse_variant
-from ssd_jax.models.source_maps import DSSD321_EXTRAS, DSSD513_EXTRAS
+from . import ssd
+from ssd_jax.config import defaults, parse_variant, part
+from ssd_jax.detectors.anchor_rules import ExplicitSizes
+from ssd_jax.models.deconvolution import Deconvolution
+from ssd_jax.models.extras import Extras
+from ssd_jax.models.heads import Heads
+from ssd_jax.models.resnet import ResNet
+from ssd_jax.schedules import StepDecay
+
+# Bottlenecks after ResNet-101: channels of the inner and of the last convolutions, and the first
+# ones' kernel, stride and padding. RefineDet's res6, and DSSD's res6 and on.
+RES6 = ((256, 1024, 2, 2, 0),)
+LAYERS_321 = (*RES6 * 2, *((256, 1024, 3, 1, 0),) * 2)
+LAYERS_513 = RES6 * 5
 
 NETWORKS = ("321", "513")
 DATA = ("voc", "coco")
@@ -48,18 +59,21 @@ def get_config(variant: str = "321,voc,ssd") -> ConfigDict:
     resnet(config)
     size = int(network)
     config.model.image_size = (size, size)
-    config.model.extras = DSSD321_EXTRAS if network == "321" else DSSD513_EXTRAS
-    num_maps = 2 + len(config.model.extras)
-    config.model.prediction_module = "c"
-    config.model.head_kernels = (5, 5) + (3,) * (num_maps - 2)
+    config.model.extras.layers = LAYERS_321 if network == "321" else LAYERS_513
+    num_maps = 2 + len(config.model.extras.layers)
+    config.model.heads = part(Heads((5, 5) + (3,) * (num_maps - 2), prediction_module="c"))
     sizes = [round(size * fraction, 2) for fraction in FRACTIONS[network, data]]
-    config.anchors.min_sizes = tuple(sizes[:-1])
-    config.anchors.max_sizes = tuple(sizes[1:])
-    config.anchors.ratios = ((1.6, 2.0, 3.0),) * num_maps
     steps = (8, 16, 32, 64, 64, 321) if network == "321" else (8, 16, 32, 64, 128, 256, 513)
-    config.anchors.steps = tuple(map(float, steps))
+    config.anchors = part(
+        ExplicitSizes(
+            min_sizes=tuple(sizes[:-1]),
+            max_sizes=tuple(sizes[1:]),
+            ratios=((1.6, 2.0, 3.0),) * num_maps,
+            steps=tuple(map(float, steps)),
+        )
+    )
     if stage != "ssd":
-        config.model.deconvolution = "product"
+        config.model.neck = part(Deconvolution())
     {"voc": ssd.voc, "coco": ssd.coco}[data](config)
     recipe(config, data, stage)
     return config
@@ -67,12 +81,9 @@ def get_config(variant: str = "321,voc,ssd") -> ConfigDict:
 
 def resnet(config: ConfigDict) -> None:
     """Two maps of ResNet-101, the second dilated, for bottlenecks to follow."""
-    config.model.backbone = "resnet101"
+    config.model.backbone = part(ResNet(dilated_conv5=True))
     config.model.batch_norm = True
-    config.model.dilated_conv5 = True
-    config.model.sources = ("res3b3", "res5c")
-    config.model.l2_norm = ConfigDict()
-    config.model.extras_form = "bottleneck"
+    config.model.extras = part(Extras(("res3b3", "res5c"), (), form="bottleneck"))
     config.model.added_momentum = 0.999
     config.model.added_epsilon = 1e-3
 
@@ -86,7 +97,8 @@ def recipe(config: ConfigDict, data: str, stage: str) -> None:
         ("coco", "dssd"): (150_000, (80_000, 130_000)),
         ("coco", "finetune"): (40_000, (20_000,)),  # not in the paper
     }
-    config.train.steps, config.optimizer.boundaries = schedules[data, stage]
+    config.train.steps, boundaries = schedules[data, stage]
+    config.optimizer.schedule = part(StepDecay(boundaries))
     config.train.batch_size = 32 if data == "voc" else 40
     config.optimizer.learning_rate = 1e-4 if stage == "finetune" else 1e-3
     config.init_partial = stage == "dssd"  # its heads read fewer channels than stage 1's

@@ -18,9 +18,17 @@ or the practice for teaching: scenes of CIFAR-10 pictures, 64 x 64 on a canvas o
 
 from ml_collections import ConfigDict
 
-from configs import ssd
-from ssd_jax.config import defaults, parse_variant
-from ssd_jax.models.source_maps import MOBILENET_EXTRAS
+from . import ssd
+from ssd_jax.config import defaults, parse_variant, part
+from ssd_jax.detectors.anchor_rules import ExplicitSizes, LinearScales
+from ssd_jax.models.extras import Extras
+from ssd_jax.models.heads import Heads
+from ssd_jax.models.mobilenet_v1 import MobileNetV1
+from ssd_jax.models.mobilenet_v2 import MobileNetV2
+from ssd_jax.schedules import StepDecay
+
+# (1x1 channels, 3x3 channels, kernel, stride, padding) of conv14 and on, as released.
+LAYERS = ((256, 512, 3, 2, 1), (128, 256, 3, 2, 1), (128, 256, 3, 2, 1), (64, 128, 3, 2, 1))
 
 NETWORKS = ("300", "lite", "laptop", "small")
 DATA = ("voc", "animals")
@@ -51,26 +59,26 @@ def mobilenet_input(config: ConfigDict) -> None:
 
 
 def released_network(config: ConfigDict) -> None:
-    config.model.backbone = "mobilenet_v1"
+    config.model.backbone = part(MobileNetV1())
     config.model.batch_norm = True
-    config.model.sources = ("conv11", "conv13")
-    config.model.extras = MOBILENET_EXTRAS  # maps 19, 10, 5, 3, 2, 1
-    config.model.head_kernels = (1,)
-    config.model.l2_norm = ConfigDict()
-    config.anchors.min_sizes = (60.0, 105.0, 150.0, 195.0, 240.0, 285.0)
-    config.anchors.max_sizes = (0.0, 150.0, 195.0, 240.0, 285.0, 300.0)
-    config.anchors.ratios = ((2.0,), *((2.0, 3.0),) * 5)
+    config.model.extras = part(Extras(("conv11", "conv13"), (), LAYERS))  # maps 19, 10, 5, 3, 2, 1
+    config.model.heads.kernels = (1,)
+    config.anchors = part(
+        ExplicitSizes(
+            min_sizes=(60.0, 105.0, 150.0, 195.0, 240.0, 285.0),
+            max_sizes=(0.0, 150.0, 195.0, 240.0, 285.0, 300.0),
+            ratios=((2.0,), *((2.0, 3.0),) * 5),
+        )
+    )
     config.decoder.max_detections = 100
     mobilenet_input(config)
 
 
 def lite_network(config: ConfigDict) -> None:
     released_network(config)
-    config.model.backbone = "mobilenet_v2"
-    config.model.sources = ("block14_expand", "conv18")
-    config.model.extras_form = "separable"
-    config.model.separable = True
-    config.model.head_kernels = (3,)
+    config.model.backbone = part(MobileNetV2())
+    config.model.extras = part(Extras(("block14_expand", "conv18"), (), LAYERS, "separable"))
+    config.model.heads = part(Heads(separable=True))
 
 
 def laptop_network(config: ConfigDict) -> None:
@@ -79,34 +87,27 @@ def laptop_network(config: ConfigDict) -> None:
     config.model.image_size = (192, 192)
     config.model.padding = "same"
     config.model.batch_norm_epsilon = 1e-3
-    config.model.extras = MOBILENET_EXTRAS[:3]  # maps 12, 6, 3, 2, 1
-    config.anchors.min_sizes = ()
-    config.anchors.max_sizes = ()
-    config.anchors.s_min = 0.2
-    config.anchors.s_max = 0.9
-    config.anchors.ratios = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
+    config.model.extras.layers = LAYERS[:3]  # maps 12, 6, 3, 2, 1
+    ratios = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
+    config.anchors = part(LinearScales(s_min=0.2, s_max=0.9, ratios=ratios))
 
 
 def small_network(config: ConfigDict) -> None:
     """Half the channels at 128 pixels, with a source of stride 8 for small objects."""
-    config.model.backbone = "mobilenet_v1"
+    config.model.backbone = part(MobileNetV1())
     config.model.image_size = (128, 128)
     config.model.width = 0.5
     config.model.batch_norm = True
-    config.model.sources = ("conv5", "conv11", "conv13")
-    config.model.extras = MOBILENET_EXTRAS[:1]  # maps 16, 8, 4, 2
-    config.model.l2_norm = ConfigDict()
-    config.anchors.s_min = 0.12
-    config.anchors.s_max = 0.72
-    config.anchors.ratios = ((2.0,), (2.0,), (2.0,), (2.0,))
+    # Maps 16, 8, 4, 2.
+    config.model.extras = part(Extras(("conv5", "conv11", "conv13"), (), LAYERS[:1]))
+    config.anchors = part(LinearScales(s_min=0.12, s_max=0.72, ratios=((2.0,),) * 4))
     mobilenet_input(config)
 
 
 def released_recipe(config: ConfigDict) -> None:
     config.optimizer.name = "rmsprop"
     config.optimizer.learning_rate = 5e-4
-    config.optimizer.boundaries = (20_000, 40_000)
-    config.optimizer.decay_factor = 0.5
+    config.optimizer.schedule = part(StepDecay((20_000, 40_000), 0.5))
     config.optimizer.weight_decay = 5e-5
     config.optimizer.bias_multiplier = 1.0
     config.train.batch_size = 24
@@ -130,17 +131,15 @@ def small_recipe(config: ConfigDict) -> None:
 
 
 def practice() -> ConfigDict:
-    """What students vary is a value of `loss`: iou_threshold, localization, negative_ratio."""
+    """What students vary is a value of `loss`: iou_threshold, localization, confidence."""
     config = defaults()
     config.name = "mobilenet_ssd_practice"
     small_network(config)
     small_recipe(config)
     config.model.image_size = (224, 224)
-    config.model.sources = ("conv11", "conv13")
-    config.model.extras = ()  # maps 14, 7
-    config.anchors.min_sizes = (48.0, 96.0)
-    config.anchors.max_sizes = (85.0, 160.0)  # with a second square of 64 on the first map
-    config.anchors.ratios = ((2.0,), (2.0,))
+    config.model.extras = part(Extras(("conv11", "conv13"), ()))  # maps 14, 7
+    # The first map has a second square of 64.
+    config.anchors = part(ExplicitSizes((48.0, 96.0), (85.0, 160.0), ratios=((2.0,), (2.0,))))
     mirror_only(config)
     config.data.train = "practice:train"
     config.data.eval = "practice:val"

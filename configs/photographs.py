@@ -15,7 +15,7 @@ expansion). Those on VGG16 want a GPU.
 
 from ml_collections import ConfigDict
 
-from configs import mobilenet_ssd, refinedet, ssd
+from . import mobilenet_ssd, refinedet, ssd
 from ssd_jax.config import parse_variant
 
 VARIANTS = (

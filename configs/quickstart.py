@@ -10,7 +10,7 @@ or, step by step:
 
 from ml_collections import ConfigDict
 
-from configs import mobilenet_ssd
+from . import mobilenet_ssd
 from ssd_jax.config import defaults
 
 

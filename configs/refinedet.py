@@ -10,14 +10,22 @@ Variants, joined by commas:
 The paper keeps 200 of 400 candidates where the released code keeps 500 of 1000:
 --config.decoder.pre_nms_top_k=400 --config.decoder.max_detections=200. Its "+" rows:
 --config.decoder.test_scales=0.6,1.0,1.8 --config.decoder.test_flip --config.decoder.box_voting.
-Its ablation: --config.model.negative_filtering=False, .cascade=False, .transfer_connections=False.
+Its ablation: --config.model.negative_filtering=False, .cascade=False, .neck=none.
 """
 
 from ml_collections import ConfigDict
 
-from configs import ssd
-from ssd_jax.config import defaults, parse_variant
-from ssd_jax.models.source_maps import REFINEDET_VGG16_EXTRAS, RES6
+from . import dssd, ssd
+from ssd_jax.config import defaults, parse_variant, part
+from ssd_jax.detectors.anchor_rules import ExplicitSizes
+from ssd_jax.detectors.refinedet import RefineDet
+from ssd_jax.models.extras import Extras
+from ssd_jax.models.heads import Heads
+from ssd_jax.models.resnet import ResNet
+from ssd_jax.models.vgg import VGG16
+
+# (1x1 channels, 3x3 channels, kernel, stride, padding) of conv6_1 and conv6_2, as released.
+LAYERS_VGG16 = ((256, 512, 3, 2, 1),)
 
 NETWORKS = ("320", "512", "small")
 BACKBONES = ("vgg16", "resnet101")
@@ -44,23 +52,21 @@ def get_config(variant: str = "320,vgg16,voc") -> ConfigDict:
 
 def released_network(config: ConfigDict, backbone: str) -> None:
     """Four maps, each half the one before: 40, 20, 10, 5 at 320 pixels."""
-    config.model.name = "refinedet"
-    config.model.backbone = backbone
     if backbone == "vgg16":
-        config.model.sources = ("conv4_3", "conv5_3", "fc7")
-        config.model.l2_norm = ConfigDict({"conv4_3": 10.0, "conv5_3": 8.0})
-        config.model.pool5_stride = 2
-        config.model.fc6_dilation = 3
-        config.model.extras = REFINEDET_VGG16_EXTRAS
+        sources, l2_norm = ("conv4_3", "conv5_3", "fc7"), (10.0, 8.0, 0.0)
+        model = RefineDet(
+            backbone=VGG16(pool5_stride=2, fc6_dilation=3),
+            extras=Extras(sources, l2_norm, LAYERS_VGG16),
+        )
     else:
-        config.model.sources = ("res3b3", "res4b22", "res5c")
-        config.model.l2_norm = ConfigDict()
-        config.model.batch_norm = True
-        config.model.extras = RES6
-        config.model.extras_form = "bottleneck"
-        config.model.prediction_module = "c"
-    config.anchors.min_sizes = (32.0, 64.0, 128.0, 256.0)
-    config.anchors.ratios = ((2.0,),) * 4
+        model = RefineDet(
+            backbone=ResNet(),
+            batch_norm=True,
+            extras=Extras(("res3b3", "res4b22", "res5c"), (), dssd.RES6, "bottleneck"),
+            heads=Heads(prediction_module="c"),
+        )
+    config.model = part(model)
+    config.anchors = part(ExplicitSizes((32.0, 64.0, 128.0, 256.0), ratios=((2.0,),) * 4))
     config.decoder.pre_nms_top_k = 1000
     config.decoder.max_detections = 500
 
@@ -70,7 +76,7 @@ def small_network(config: ConfigDict) -> None:
     config.model.image_size = (192, 192)  # maps 24, 12, 6, 3
     config.model.width = 0.25
     config.model.batch_norm = True
-    config.model.l2_norm = ConfigDict()
+    config.model.extras.l2_norm = ()
     config.anchors.min_sizes = (20.0, 40.0, 80.0, 160.0)
     config.decoder.pre_nms_top_k = 400
     config.decoder.max_detections = 200

@@ -24,9 +24,13 @@ are larger: of these only the backbone is taken, in the place of ImageNet's in t
 
 from ml_collections import ConfigDict
 
-from configs import dssd, mobilenet_ssd, refinedet, ssd
-from ssd_jax.config import defaults, parse_variant
-from ssd_jax.models.source_maps import RES6, SSD300_EXTRAS
+from . import dssd, mobilenet_ssd, refinedet, ssd
+from ssd_jax.config import defaults, parse_variant, part
+from ssd_jax.detectors.anchor_rules import ExplicitSizes
+from ssd_jax.models.deconvolution import Deconvolution
+from ssd_jax.models.necks import NoNeck
+from ssd_jax.models.resnet import ResNet
+from ssd_jax.models.transfer_connections import TransferConnections
 
 ON_VGG = ("ssd", "refinedet", "no_filtering", "no_cascade", "no_tcb")
 ON_RESNET = ("ssd_resnet", "pm", "dm_product", "dm_sum")
@@ -40,7 +44,7 @@ def get_config(variant: str = "refinedet") -> ConfigDict:
     config.name = f"small_objects_{variant}"
     if variant in ("ssd", "pretrain_vgg16"):
         ssd.small_network(config)
-        config.model.extras = SSD300_EXTRAS[:2]
+        config.model.extras.layers = ssd.LAYERS_300[:2]
     elif variant in (*ON_RESNET, "pretrain_resnet"):
         resnet_network(config, variant)
     else:
@@ -48,16 +52,14 @@ def get_config(variant: str = "refinedet") -> ConfigDict:
         refinedet.small_network(config)
         config.model.negative_filtering = variant != "no_filtering"
         config.model.cascade = variant != "no_cascade"
-        config.model.transfer_connections = variant != "no_tcb"
         # 64 channels: with an eighth of the released 256 the heads read half as many as SSD's.
-        config.model.transfer_channels = 512
+        neck = NoNeck() if variant == "no_tcb" else TransferConnections(512)
+        config.model.neck = part(neck)
     config.model.image_size = (128, 128)
     config.model.width = 0.125
-    config.anchors.min_sizes = (12.0, 24.0, 48.0, 96.0)
-    if config.model.name == "ssd":
-        config.anchors.max_sizes = (24.0, 48.0, 96.0, 128.0)
-    config.anchors.first_scale = None
-    config.anchors.ratios = ((2.0,),) * 4
+    second = (24.0, 48.0, 96.0, 128.0) if config.model.name == "ssd" else ()
+    sizes = ExplicitSizes((12.0, 24.0, 48.0, 96.0), second, ratios=((2.0,),) * 4)
+    config.anchors = part(sizes)
     ssd.small_recipe(config)
     config.optimizer.learning_rate = 4e-3
     mobilenet_ssd.mirror_only(config)
@@ -80,14 +82,14 @@ def get_config(variant: str = "refinedet") -> ConfigDict:
 
 def resnet_network(config: ConfigDict, variant: str) -> None:
     dssd.resnet(config)
-    config.model.backbone = "resnet50"
-    config.model.sources = ("res3d", "res5c")
-    config.model.extras = RES6 * 2
+    config.model.backbone = part(ResNet(50, dilated_conv5=True))
+    config.model.extras.sources = ("res3d", "res5c")
+    config.model.extras.layers = dssd.RES6 * 2
     config.input.scale = (58.0, 57.0, 57.0)
     # The released .999 is for tens of thousands of steps.
     config.model.added_momentum = None
     config.model.added_epsilon = None
     if variant not in ("ssd_resnet", "pretrain_resnet"):
-        config.model.prediction_module = "c"
+        config.model.heads.prediction_module = "c"
     if variant.startswith("dm_"):
-        config.model.deconvolution = variant.removeprefix("dm_")
+        config.model.neck = part(Deconvolution(variant.removeprefix("dm_")))

@@ -14,11 +14,17 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ssd_jax.config import defaults, parse_variant
-from ssd_jax.models.source_maps import SSD300_EXTRAS, SSD512_EXTRAS
+from ssd_jax.config import defaults, parse_variant, part
+from ssd_jax.detectors.anchor_rules import ExplicitSizes, LinearScales, Preset
+from ssd_jax.models.extras import Extras
+from ssd_jax.schedules import Cosine, StepDecay
 
 NETWORKS = ("300", "512", "small")
 DATA = ("voc", "coco", "bccd", "animals")
+
+# (1x1 channels, 3x3 channels, kernel, stride, padding) of conv8 and on, as released.
+LAYERS_300 = ((256, 512, 3, 2, 1), (128, 256, 3, 2, 1), (128, 256, 3, 1, 0), (128, 256, 3, 1, 0))
+LAYERS_512 = ((256, 512, 3, 2, 1), *((128, 256, 3, 2, 1),) * 3, (128, 256, 4, 1, 1))
 
 # The anchors of SSD300 on VOC, field by field, for sweeps that change some: the min sizes of
 # the six maps and the max size of the last, pixels; the ratios; pixels between cells.
@@ -46,14 +52,14 @@ def get_config(variant: str = "300,voc") -> ConfigDict:
 
 def released_network(config: ConfigDict, size: str, anchors: str) -> None:
     config.model.image_size = (int(size), int(size))
-    config.model.extras = SSD300_EXTRAS if size == "300" else SSD512_EXTRAS
-    config.anchors.preset = f"ssd{size}_{anchors}"
+    config.model.extras.layers = LAYERS_300 if size == "300" else LAYERS_512
+    config.anchors = part(Preset(f"ssd{size}_{anchors}"))
 
 
 def explicit_anchors_300() -> dict[str, Any]:
     """Returns overrides that say what the preset "ssd300_voc" says, without the ratios."""
     return {
-        "config.anchors.preset": "",
+        "config.anchors": "sizes",
         "config.anchors.min_sizes": SIZES_300[:-1],
         "config.anchors.max_sizes": SIZES_300[1:],
         "config.anchors.steps": STEPS_300,
@@ -66,12 +72,10 @@ def small_network(config: ConfigDict) -> None:
     config.model.image_size = (192, 192)
     config.model.width = 0.25
     config.model.batch_norm = True
-    config.model.extras = SSD300_EXTRAS[:3]  # maps 24, 12, 6, 3, 1
-    config.anchors.first_scale = 0.1
-    config.anchors.s_min = 0.2
-    config.anchors.s_max = 0.9
-    config.anchors.ratios = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
-    config.model.l2_norm = ConfigDict()  # BatchNorm already brings conv4_3 to the others' scale
+    # BatchNorm already brings conv4_3 to the others' scale. Maps 24, 12, 6, 3, 1.
+    config.model.extras = part(Extras(l2_norm=(), layers=LAYERS_300[:3]))
+    ratios = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
+    config.anchors = part(LinearScales(s_min=0.2, s_max=0.9, first_scale=0.1, ratios=ratios))
     config.input.scale = (58.0, 57.0, 57.0)
 
 
@@ -83,7 +87,7 @@ def released_recipe(config: ConfigDict) -> None:
 def voc(config: ConfigDict) -> None:
     config.data.train = "voc/2007:trainval,voc/2012:trainval"
     config.data.eval = "voc/2007:test"
-    config.optimizer.boundaries = (80_000, 100_000)
+    config.optimizer.schedule = part(StepDecay((80_000, 100_000)))
     config.train.steps = 120_000
 
 
@@ -92,7 +96,7 @@ def coco(config: ConfigDict) -> None:
     config.data.eval = "coco/2017:validation"
     config.data.canvas = (640, 640)
     config.data.max_objects = 100
-    config.optimizer.boundaries = (280_000, 360_000)
+    config.optimizer.schedule = part(StepDecay((280_000, 360_000)))
     config.train.steps = 400_000
 
 
@@ -100,7 +104,7 @@ def bccd(config: ConfigDict) -> None:
     config.data.train = "bccd:train"
     config.data.eval = "bccd:test"
     config.data.canvas = (480, 640)
-    config.optimizer.boundaries = (4_000, 5_000)
+    config.optimizer.schedule = part(StepDecay((4_000, 5_000)))
     config.train.steps = 6_000
     config.train.eval_every = 1_000
 
@@ -109,7 +113,7 @@ def animals(config: ConfigDict) -> None:
     config.data.train = "animals:train"
     config.data.eval = "animals:val"
     config.data.canvas = (320, 320)
-    config.optimizer.boundaries = (8_000, 10_000)
+    config.optimizer.schedule = part(StepDecay((8_000, 10_000)))
     config.train.steps = 12_000
     config.train.eval_every = 2_000
 
@@ -118,7 +122,7 @@ def small_recipe(config: ConfigDict) -> None:
     """Adam and a cosine: from random weights SGD at the released rate learns too slowly."""
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 2e-3
-    config.optimizer.schedule = "cosine"
+    config.optimizer.schedule = part(Cosine())
     config.optimizer.weight_decay = 1e-4
     config.optimizer.bias_multiplier = 1.0
     config.optimizer.warmup_steps = 100
@@ -130,9 +134,8 @@ def small_recipe(config: ConfigDict) -> None:
 def small_bccd(config: ConfigDict) -> None:
     """The pictures' own 3:4, boxes down to the platelets, and a budget of 40 CPU minutes."""
     config.model.image_size = (192, 256)  # maps 24 x 32, 12 x 16, 6 x 8, 3 x 4, 1 x 2
-    config.anchors.first_scale = 0.07
-    config.anchors.s_min = 0.15
-    config.anchors.s_max = 0.7
+    if config.anchors.name == "linear":
+        config.anchors.update(first_scale=0.07, s_min=0.15, s_max=0.7)
     config.augment.expand = False  # cells have one magnification
     config.train.steps = 900
     config.train.eval_every = 450

@@ -3,121 +3,32 @@
 A file in configs/ starts from `defaults()`, sets what its experiment changes, and returns the
 ConfigDict; the command line may override any field; `resolve` then checks every name and type and
 returns an `Experiment`. Nothing behind that point sees a ConfigDict.
+
+Where a group is a part (the detector, its backbone, its neck, the rule for anchors, the losses, the
+schedule), its name chooses which one, and its other fields are that part's own:
+
+    config.model.backbone = part(ResNet(depth=50))          # in a config file
+    --config.model.backbone=resnet --config.model.backbone.depth=50
+    "backbone": {"name": "resnet", "depth": 50}             # in config.json
 """
 
 import dataclasses
-import difflib
 import json
 import pathlib
-import types
-import typing
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import ml_collections
-from ml_collections import config_dict
 
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """The network: which system, and its shape."""
-
-    name: str = "ssd"
-    backbone: str = "vgg16"
-    image_size: tuple[int, int] = (300, 300)  # height, width of the network's input, pixels
-    num_classes: int = 0  # background included; 0: from the data set
-    width: float = 1.0  # multiplies every channel count but the heads'
-    batch_norm: bool = False  # after every convolution of backbone and extras
-    # Where BatchNorm uses its running statistics in training too: "nowhere", "maps" (backbone and
-    # extras) or "everywhere".
-    freeze_batch_norm: str = "nowhere"
-    batch_norm_momentum: float = 0.9  # the old value's share in the running statistics
-    batch_norm_epsilon: float = 1e-5
-    added_momentum: float | None = None  # of BatchNorm after the backbone; None: the same
-    added_epsilon: float | None = None
-    folded: bool = False  # of BatchNorm only a bias is left; predict folds a trained network itself
-    padding: str = "symmetric"  # or "same", as TensorFlow pads
-    depth: str = ""  # mobilenet_v1: the last layer of the backbone; "": conv13
-    pool5_stride: int = 1  # vgg16; 2 for RefineDet and SSD's ablation "no atrous"
-    fc6_dilation: int = 6  # vgg16; 3 for RefineDet, 1 for "no atrous"
-    resnet_form: str = "original"  # or "torchvision": where blocks stride, how they pool
-    dilated_conv5: bool = False  # resnets: conv5 at conv4's resolution (DSSD)
-    sources: tuple[str, ...] = ("conv4_3", "fc7")  # of the backbone, finest first
-    # After the backbone: (1x1 channels, 3x3 channels, kernel, stride, padding) of each pair.
-    extras: tuple[tuple[int, int, int, int, int], ...] = ()
-    head_kernels: tuple[int, ...] = (3,)  # of every head, or one for each
-    extras_form: str = "plain"  # "separable" (SSDLite) or "bottleneck" (on ResNet)
-    separable: bool = False  # SSDLite: heads of depthwise and 1x1 convolutions
-    l2_norm: dict[str, float] = dataclasses.field(default_factory=lambda: {"conv4_3": 20.0})
-    prediction_module: str = "a"  # before every head: "a" (none), "b", "c" or "d" (DSSD)
-    prediction_kernel: int = 3  # of its middle convolution; 1: the paper's figure
-    deconvolution: str = ""  # DSSD: how it joins the maps, "product" or "sum"; "": SSD's maps
-    # RefineDet's three parts, which its ablation switches off.
-    negative_filtering: bool = True
-    cascade: bool = True  # two-step regression
-    transfer_connections: bool = True
-    transfer_channels: int = 256  # of their convolutions, before `width`
-    dtype: str = "float32"  # of the convolutions; parameters and losses stay float32
-
-
-@dataclasses.dataclass(frozen=True)
-class Input:
-    """What the network was trained to see; applied inside the detector, saved with its weights."""
-
-    mean: tuple[float, float, float] = (123.0, 117.0, 104.0)  # RGB, on 0-255
-    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)  # divides after the mean
-    channel_order: str = "rgb"  # of the network's first convolution; pictures are always RGB
-
-
-@dataclasses.dataclass(frozen=True)
-class Anchors:
-    """The default boxes: a preset, sizes in pixels, or the paper's linear rule."""
-
-    preset: str = ""  # a row of the table in ops/anchors.py, to which only `clip` adds
-    min_sizes: tuple[float, ...] = ()  # pixels of the input, one per source; (): the linear rule
-    max_sizes: tuple[float, ...] = ()  # pixels, one per source
-    # Further (min, max) sizes on each source, with its ratios; a max of 0: no second square.
-    more_sizes: tuple[tuple[tuple[float, float], ...], ...] = ()
-    s_min: float = 0.2
-    s_max: float = 0.9
-    first_scale: float | None = None  # a scale of its own for the first source (paper: .1)
-    ratios: tuple[tuple[float, ...], ...] = ()  # per source, without 1; inverses are added
-    steps: tuple[float, ...] = ()  # pixels, one per source; (): image size / map size
-    whole_pixels: bool = False  # cast sizes to whole pixels, as the released code does
-    clip: str = ""  # what of an anchor is kept in the image: "corners", "sides" or "cxcywh"
-
-
-@dataclasses.dataclass(frozen=True)
-class Loss:
-    """Matching, mining and the multibox loss."""
-
-    iou_threshold: float = 0.5
-    border_anchors: bool = True  # False: anchors that cross the image's border are not trained
-    negative_ratio: float = 3.0
-    localization: str = "smooth_l1"  # or "l2"
-    confidence: str = "softmax"  # or "focal"
-    alpha: float = 1.0  # weight of the localisation part
-    variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
-    # RefineDet: anchors that the refinement gives this probability of background are no negatives
-    # of the detection, nor, where the second is set, positives.
-    filter_threshold: float = 0.99
-    filter_positives: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Decoder:
-    """From predictions to detections."""
-
-    score_threshold: float = 0.01
-    iou_threshold: float = 0.45
-    pre_nms_top_k: int = 400  # per class
-    max_detections: int = 200  # over all classes
-    clip_before_nms: bool = False  # torchvision; otherwise boxes are clipped at the output only
-    objectness_threshold: float = 0.01  # RefineDet: anchors below it detect nothing
-    soft_nms: bool = False  # lower the scores of overlapped boxes (linear) and keep them
-    # Testing at several sizes: factors of model.image_size; their detections are joined.
-    test_scales: tuple[float, ...] = (1.0,)
-    test_flip: bool = False  # and on the mirrored picture
-    box_voting: bool = False  # average each detection with those it suppressed
+from ssd_jax import python_files, settings
+from ssd_jax.detectors import DETECTORS
+from ssd_jax.detectors.anchor_rules import ANCHOR_RULES, LinearScales
+from ssd_jax.detectors.decoder import Decoder
+from ssd_jax.detectors.input import Input
+from ssd_jax.detectors.multibox import Multibox
+from ssd_jax.detectors.ssd import SSD
+from ssd_jax.registry import CHANGEABLE
+from ssd_jax.schedules import SCHEDULES, StepDecay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,9 +64,7 @@ class Optimizer:
 
     name: str = "sgd"  # sgd, rmsprop or adam
     learning_rate: float = 1e-3
-    schedule: str = "step"  # or "cosine"
-    boundaries: tuple[int, ...] = ()  # of "step"
-    decay_factor: float = 0.1  # of "step"
+    schedule: Annotated[Any, SCHEDULES] = StepDecay()
     warmup_steps: int = 0
     warmup_fraction: float = 1.0 / 3.0  # of the rate, where the warm-up starts
     momentum: float = 0.9
@@ -194,10 +103,10 @@ class Experiment:
     """Everything about a run; what a config file describes and a workdir saves."""
 
     name: str = ""
-    model: Model = Model()
+    model: Annotated[Any, DETECTORS] = SSD()
     input: Input = Input()
-    anchors: Anchors = Anchors()
-    loss: Loss = Loss()
+    anchors: Annotated[Any, ANCHOR_RULES] = LinearScales()
+    loss: Multibox = Multibox()
     decoder: Decoder = Decoder()
     augment: Augment = Augment()
     data: Data = Data()
@@ -213,25 +122,39 @@ class Experiment:
 # The saved config of a run, in its workdir.
 FILE = "config.json"
 
+# The form of saved configs; a reader of another form refuses them.
+FORMAT = 2
+
 # Groups that a run cannot change on its way: what it has learned would not fit.
 FIXED_IN_A_RUN = ("model", "input", "anchors", "class_names")
+
+_TOP = "config"
 
 
 def defaults() -> ml_collections.ConfigDict:
     """Returns the schema's defaults as a ConfigDict for a config file to change."""
-    return _to_config_dict(Experiment())
+    return part(Experiment())
+
+
+def part(value: Any) -> ml_collections.ConfigDict:
+    """Returns a part, such as `ResNet(depth=50)`, as a config file assigns it to its group."""
+    values = settings.to_dict(value)
+    for registry in settings.registries(Experiment):
+        if type(value) in registry:
+            values = {settings.NAME: registry.name_of(value), **values}
+    return ml_collections.ConfigDict(values)
 
 
 def parse_variant(text: str, file: str, *choices: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the parts of a config file's argument, such as "300,voc".
 
     Args:
-      text: the parts, joined by commas.
-      file: the config's, for the error.
-      choices: what each part may be.
+        text: the parts, joined by commas.
+        file: the config's, for the error.
+        choices: what each part may be.
 
     Raises:
-      ValueError: for anything else, naming the choices.
+        ValueError: for anything else, naming the choices.
     """
     parts = tuple(text.split(","))
     if len(parts) != len(choices) or any(
@@ -242,30 +165,78 @@ def parse_variant(text: str, file: str, *choices: tuple[str, ...]) -> tuple[str,
     return parts
 
 
+def read_file(name: str) -> dict[str, Any]:
+    """Runs a config file and returns what its `get_config` returns, as nested dicts.
+
+    Args:
+        name: "FILE" or "FILE:VARIANT", as in "configs/ssd.py:300,voc". A file of the package
+            `configs` may import its neighbours.
+
+    Raises:
+        ValueError: where there is no such file or variant, or it returns no config.
+    """
+    file, colon, variant = name.partition(":")
+    module = python_files.load(file, "--config")
+    if not hasattr(module, "get_config"):
+        raise ValueError(f"{file}: expected a function get_config, as in the files of configs/")
+    values = module.get_config(variant) if colon else module.get_config()
+    if not isinstance(values, ml_collections.ConfigDict):
+        raise ValueError(f"{file}: expected get_config to return a ConfigDict, got {values!r}")
+    return values.to_dict()
+
+
+def override(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Changes a config, as nested dicts, in place; see `settings.override`."""
+    settings.override(Experiment, values, changes, _TOP)
+
+
 def resolve(config: ml_collections.ConfigDict | dict[str, Any]) -> Experiment:
     """Checks every name and type of a config and freezes it.
 
     Args:
-      config: what a config file returned, or the same as a plain dict (missing fields take their
-        defaults).
+        config: what a config file returned, or the same as a plain dict (missing fields take their
+            defaults).
 
     Raises:
-      ValueError: for an unknown field (with the nearest valid name), or a value of another type.
+        ValueError: for an unknown field (with the nearest valid name, or the part that has it), a
+            value of another type, or values that contradict each other.
     """
     if isinstance(config, ml_collections.ConfigDict):
         config = config.to_dict()
-    return _build(Experiment, config, "config")
+    return settings.build(Experiment, config, _TOP)
+
+
+def to_json(experiment: Experiment) -> str:
+    """Returns the resolved config as JSON, with the number of its format."""
+    return json.dumps({"format": FORMAT, **settings.to_dict(experiment)}, indent=2) + "\n"
+
+
+def from_json(text: str) -> Experiment:
+    """Returns what `to_json` wrote.
+
+    Raises:
+        ValueError: where the text is no JSON, is of another format, or does not fit the schema.
+    """
+    values = json.loads(text)
+    found = values.pop("format", None) if isinstance(values, dict) else None
+    if found != FORMAT:
+        raise ValueError(
+            f"this config has {f'format {found}' if found else 'no format number'}, and this "
+            f"version of ssd_jax reads format {FORMAT}; read it with the version that wrote it, or "
+            "train again"
+        )
+    return resolve(values)
 
 
 def save(experiment: Experiment, path: pathlib.Path) -> None:
     """Writes the resolved config as JSON."""
-    path.write_text(json.dumps(dataclasses.asdict(experiment), indent=2) + "\n")
+    path.write_text(to_json(experiment))
 
 
 def load(path: pathlib.Path) -> Experiment:
     """Reads what `save` wrote; raises a ValueError that names the file where it does not fit."""
     try:
-        return resolve(json.loads(path.read_text()))
+        return from_json(path.read_text())
     except FileNotFoundError:
         raise ValueError(f"config.load: no {path}; is this the workdir of a run?") from None
     except ValueError as error:
@@ -299,76 +270,16 @@ def with_classes(experiment: Experiment, class_names: tuple[str, ...], source: s
 
 def differences(old: Experiment, new: Experiment) -> dict[str, tuple[Any, Any]]:
     """Returns the fields that differ, as {"group.field": (old, new)}."""
-    old_fields, new_fields = _flatten(dataclasses.asdict(old)), _flatten(dataclasses.asdict(new))
-    names = sorted({*old_fields, *new_fields})
-    pairs = {name: (old_fields.get(name), new_fields.get(name)) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    return settings.differences(old, new)
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in values.items():
-        nested = isinstance(value, dict)
-        flat |= _flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
-    return flat
-
-
-def _to_config_dict(value: Any) -> ml_collections.ConfigDict:
-    hints = typing.get_type_hints(type(value))
-    config = ml_collections.ConfigDict()
-    for field in dataclasses.fields(value):
-        item = getattr(value, field.name)
-        if dataclasses.is_dataclass(item):
-            item = _to_config_dict(item)
-        elif isinstance(item, dict):
-            item = ml_collections.ConfigDict(item)
-        elif item is None:
-            [kind] = [t for t in typing.get_args(hints[field.name]) if t is not types.NoneType]
-            item = config_dict.placeholder(kind)
-        config[field.name] = item
-    return config
-
-
-def _build(cls: type, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise ValueError(f"{where}: expected a group of fields, got {values!r}")
-    hints = typing.get_type_hints(cls)
-    for name in values:
-        if name not in hints:
-            raise ValueError(f"{where}.{name}: no such field{_suggest(str(name), list(hints))}")
-    return cls(**{name: _check(hints[name], v, f"{where}.{name}") for name, v in values.items()})
-
-
-def _check(kind: Any, value: Any, where: str) -> Any:
-    """Returns `value` as type `kind`; lists become tuples and whole numbers floats where asked."""
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _build(typing.cast(type, kind), value, where)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and types.NoneType in args:
-            return None
-        [kind] = [t for t in args if t is not types.NoneType]
-        return _check(kind, value, where)
-    if origin is tuple and isinstance(value, list | tuple):
-        if args[-1] is Ellipsis:
-            args = (args[0],) * len(value)
-        if len(args) == len(value):
-            pairs = enumerate(zip(args, value, strict=True))
-            return tuple(_check(kind, item, f"{where}[{i}]") for i, (kind, item) in pairs)
-    elif origin is dict and isinstance(value, dict):
-        return {name: _check(args[1], item, f"{where}.{name}") for name, item in value.items()}
-    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif origin is None and isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
-        return value
-    raise ValueError(f"{where}: expected {_describe(kind)}, got {value!r}")
-
-
-def _describe(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
-
-
-def _suggest(name: str, valid: list[str]) -> str:
-    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    listed = ", ".join(sorted(valid))
-    return f"; did you mean {near[0]}?" if near else f"; the fields here are {listed}"
+def is_fixed_in_a_run(experiment: Experiment, path: str) -> bool:
+    """Returns whether a run cannot change a field, such as "model.width", on its way."""
+    group, *names = path.split(".")
+    if group not in FIXED_IN_A_RUN:
+        return False
+    value = getattr(experiment, group)
+    for name in names[:-1]:
+        value = getattr(value, name)
+    fields = {x.name: x for x in dataclasses.fields(value)} if names else {}
+    return not (names and names[-1] in fields and fields[names[-1]].metadata.get(CHANGEABLE))

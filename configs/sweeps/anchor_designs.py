@@ -16,7 +16,7 @@ CONFIG = "configs/refinedet.py:320,vgg16,voc"
 def get_sweep() -> list[sweeps.Overrides]:
     def rule(*ratios: tuple[float, ...]) -> sweeps.Overrides:
         return {
-            "config.anchors.min_sizes": (),
+            "config.anchors": "linear",
             "config.anchors.first_scale": 0.1,
             "config.anchors.s_min": 0.2,
             "config.anchors.s_max": 0.9,

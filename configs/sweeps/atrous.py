@@ -7,8 +7,9 @@ halves the map, so that fc7 has 10 x 10 cells; conv5_3, with 19 x 19, is predict
 last extra layer is left out. The maps, the anchors and their number are then the same.
 """
 
-from ssd_jax.models.source_maps import SSD300_EXTRAS
 from ssd_jax.study import sweeps
+
+from .. import ssd
 
 CONFIG = "configs/ssd.py:300,voc"
 COMMON = {"config.augment.expand": False}
@@ -19,10 +20,11 @@ def get_sweep() -> list[sweeps.Overrides]:
         {
             "atrous": {},
             "no_atrous": {
-                "config.model.pool5_stride": 2,
-                "config.model.fc6_dilation": 1,
-                "config.model.sources": ("conv4_3", "conv5_3", "fc7"),
-                "config.model.extras": SSD300_EXTRAS[:3],
+                "config.model.backbone.pool5_stride": 2,
+                "config.model.backbone.fc6_dilation": 1,
+                "config.model.extras.sources": ("conv4_3", "conv5_3", "fc7"),
+                "config.model.extras.l2_norm": (20.0, 0.0, 0.0),
+                "config.model.extras.layers": ssd.LAYERS_300[:3],
             },
         }
     )

@@ -14,4 +14,4 @@ CONFIG = "configs/dssd.py:321,voc,dssd"
 
 
 def get_sweep() -> list[sweeps.Overrides]:
-    return sweeps.grid({"config.model.deconvolution": ("sum", "product")})
+    return sweeps.grid({"config.model.neck.combination": ("sum", "product")})

@@ -15,9 +15,9 @@ expansion, VOC07+12 on VOC07 test, with and without anchors across the border:
     conv7                                              62.4  64.0    8664
 """
 
-from configs import ssd
-from ssd_jax.models.source_maps import SSD300_EXTRAS
 from ssd_jax.study import sweeps
+
+from .. import ssd
 
 CONFIG = "configs/ssd.py:300,voc"
 COMMON = {"config.augment.expand": False}
@@ -38,7 +38,10 @@ def get_sweep() -> list[sweeps.Overrides]:
         "conv7_alone": ([(A, B, C, D, E, F)], (TWO,)),
     }
     settings = {name: anchors(*value) for name, value in maps.items()}
-    settings["conv7_alone"]["config.model.sources"] = ("fc7",)
+    settings["conv7_alone"] |= {
+        "config.model.extras.sources": ("fc7",),
+        "config.model.extras.l2_norm": (),
+    }
     both = {
         f"{name}{suffix}": {**overrides, "config.loss.border_anchors": border}
         for border, suffix in ((True, ""), (False, "_inside"))
@@ -50,8 +53,8 @@ def get_sweep() -> list[sweeps.Overrides]:
 def anchors(sizes: list, ratios: tuple) -> sweeps.Overrides:
     steps = ssd.STEPS_300[1:2] if len(sizes) == 1 else ssd.STEPS_300[: len(sizes)]
     return {
-        "config.model.extras": SSD300_EXTRAS[: max(0, len(sizes) - 2)],
-        "config.anchors.preset": "",
+        "config.model.extras.layers": ssd.LAYERS_300[: max(0, len(sizes) - 2)],
+        "config.anchors": "sizes",
         "config.anchors.min_sizes": tuple(each[0][0] for each in sizes),
         "config.anchors.max_sizes": tuple(each[0][1] for each in sizes),
         "config.anchors.more_sizes": tuple(tuple(each[1:]) for each in sizes),

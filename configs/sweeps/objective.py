@@ -10,7 +10,7 @@ from ssd_jax.study import sweeps
 CONFIG = "configs/quickstart.py"
 LISTS = {
     "config.loss.iou_threshold": (0.5, 0.3, 0.4, 0.6),
-    "config.loss.negative_ratio": (3.0, 1.0, 5.0, 10.0),
+    "config.loss.confidence.negative_ratio": (3.0, 1.0, 5.0, 10.0),
     "config.loss.localization": ("smooth_l1", "l2"),
 }
 

@@ -12,4 +12,4 @@ CONFIG = "configs/dssd.py:321,voc,ssd"
 
 
 def get_sweep() -> list[sweeps.Overrides]:
-    return sweeps.grid({"config.model.prediction_module": ("a", "b", "c", "d")})
+    return sweeps.grid({"config.model.heads.prediction_module": ("a", "b", "c", "d")})

@@ -6,8 +6,9 @@ Published for SSD300 without expansion, VOC07+12 on VOC07 test: 74.3; without 3 
 without 2 and 1/2 too 71.6.
 """
 
-from configs import ssd
 from ssd_jax.study import sweeps
+
+from .. import ssd
 
 CONFIG = "configs/ssd.py:300,voc"
 COMMON = {**ssd.explicit_anchors_300(), "config.augment.expand": False}

@@ -18,7 +18,7 @@ def get_sweep() -> list[sweeps.Overrides]:
         return {
             "config.model.negative_filtering": filtering,
             "config.model.cascade": cascade,
-            "config.model.transfer_connections": connections,
+            "config.model.neck": "transfer_connections" if connections else "none",
         }
 
     return sweeps.named(

@@ -1,7 +1,6 @@
-"""Detectors: a network, its anchors, an objective and a decoder, built from a config."""
+"""Detectors: a network, its anchors, an objective and a decoder, each with its own settings."""
 
-from ssd_jax.detectors.build import build
-from ssd_jax.detectors.folded import fold
+from ssd_jax.detectors.build import DETECTORS, anchor_spec, build
 from ssd_jax.detectors.protocol import Detector
 
-__all__ = ["Detector", "build", "fold"]
+__all__ = ["DETECTORS", "Detector", "anchor_spec", "build"]

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ssd_jax import config
-from ssd_jax.detectors import network
-from ssd_jax.detectors.anchors import anchor_spec
-from ssd_jax.detectors.normalization import normalize
-from ssd_jax.models.layers import Network
-from ssd_jax.models.source_maps import SourceMaps
+from ssd_jax.detectors.decoder import Decoder
+from ssd_jax.detectors.input import Input
+from ssd_jax.detectors.multibox import Multibox
+from ssd_jax.detectors.single_shot import SingleShot
+from ssd_jax.models.folding import fold as fold_params
+from ssd_jax.models.style import Network
 from ssd_jax.ops.anchors import AnchorSpec, crossing, generate
 from ssd_jax.types import Batch, Detections, Targets
 
@@ -24,56 +24,59 @@ class AnchorDetector:
     """A single-shot network and its default boxes.
 
     Attributes:
-      model: images [B, H, W, 3] -> predictions.
-      anchor_spec: the default boxes, in the order of the predictions.
-      num_classes: C, background included.
-      input, objective, decoder: the config's groups.
+        model: the settings of the network.
+        input: what the network was trained to see.
+        anchor_rule: the rule of its default boxes.
+        objective: what it is trained by.
+        decoder: how its predictions become detections.
     """
 
-    model: Network
-    anchor_spec: AnchorSpec
-    num_classes: int
-    input: config.Input
-    objective: config.Loss
-    decoder: config.Decoder
+    model: SingleShot
+    input: Input
+    anchor_rule: Any
+    objective: Multibox
+    decoder: Decoder
 
-    @classmethod
-    def build(cls, experiment: config.Experiment, model: Network, maps: SourceMaps) -> Self:
-        """Returns the detector of a network.
+    def check(self) -> None:
+        """Refuses settings that contradict each other, which otherwise the first step would.
 
         Raises:
-          ValueError: what the layers and the ops say of the config's values, which otherwise the
-            first step would.
+            ValueError: what the layers and the ops say of them.
         """
-        spec = experiment.model
-        sizes = network.map_sizes(maps, spec.image_size)
-        detector = cls(
-            model=model,
-            anchor_spec=anchor_spec(experiment.anchors, spec.image_size, sizes),
-            num_classes=spec.num_classes,
-            input=experiment.input,
-            objective=experiment.loss,
-            decoder=experiment.decoder,
-        )
-        images = jax.ShapeDtypeStruct((1, *spec.image_size, 3), jnp.float32)
         shape = jax.ShapeDtypeStruct
+        images = shape((1, *self.image_size, 3), jnp.float32)
         targets = Targets(
             shape((1, 1, 4), jnp.float32), shape((1, 1), jnp.int32), shape((1, 1), jnp.bool_)
         )
+        network = self.network
         predictions, _ = jax.eval_shape(
-            lambda x: model.init_with_output(
-                jax.random.key(0), normalize(x, detector.input), train=False
+            lambda x: network.init_with_output(
+                jax.random.key(0), self.input.normalize(x), train=False
             ),
             images,
         )
-        jax.eval_shape(detector.loss, predictions, targets)
-        jax.eval_shape(detector.detect, predictions)
-        return detector
+        jax.eval_shape(self.loss, predictions, targets)
+        jax.eval_shape(self.detect, predictions)
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """The network, images [B, H, W, 3] -> predictions."""
+        return self.model.network(self.anchor_rule.per_cell(self.model.num_maps))
+
+    @functools.cached_property
+    def anchor_spec(self) -> AnchorSpec:
+        """The default boxes, in the order of the predictions."""
+        return self.anchor_rule.spec(self.model.image_size, self.model.map_sizes())
 
     @property
     def image_size(self) -> tuple[int, int]:
         """Height, width of the network's input, pixels."""
-        return self.anchor_spec.image_size
+        return self.model.image_size
+
+    @property
+    def num_classes(self) -> int:
+        """C, background included."""
+        return self.model.num_classes
 
     @functools.cached_property
     def anchors(self) -> Float[np.ndarray, "A 4"]:
@@ -107,7 +110,7 @@ class AnchorDetector:
     def init(self, key: PRNGKeyArray) -> PyTree:
         """Returns fresh variables; see `Detector.init`."""
         images = jnp.zeros((1, *self.image_size, 3))
-        variables = self.model.init(key, images, train=False)
+        variables = self.network.init(key, images, train=False)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
     def apply(
@@ -120,8 +123,8 @@ class AnchorDetector:
                 f"{type(self).__name__}.apply: expected images "
                 f"[B, {', '.join(map(str, expected))}], got {images.shape}"
             )
-        predictions, updated = self.model.apply(
-            variables, normalize(images, self.input), train=train, mutable=["batch_stats"]
+        predictions, updated = self.network.apply(
+            variables, self.input.normalize(images), train=train, mutable=["batch_stats"]
         )
         return predictions, updated.get("batch_stats", {})
 
@@ -132,3 +135,18 @@ class AnchorDetector:
     def detect(self, predictions: Any) -> Detections:
         """Returns each image's detections; see `Detector.detect`."""
         raise NotImplementedError
+
+    def fold(self, variables: PyTree) -> tuple[Self, PyTree]:
+        """Returns the detector with BatchNorm worked into its convolutions; see `Detector.fold`."""
+        if not variables["batch_stats"] or self.model.folded:
+            return self, variables
+        of_backbone, of_rest = self.model.style("backbone").epsilon, self.model.style().epsilon
+
+        def epsilon(path: tuple[str, ...]) -> float:
+            return of_backbone if path[0] == "backbone" else of_rest
+
+        params = jax.jit(lambda p, s: fold_params(p, s, epsilon))(
+            variables["params"], variables["batch_stats"]
+        )
+        folded = dataclasses.replace(self, model=dataclasses.replace(self.model, folded=True))
+        return folded, {"params": params, "batch_stats": {}}

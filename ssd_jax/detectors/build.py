@@ -1,38 +1,57 @@
-"""From a resolved config to a detector."""
+"""From settings to a detector."""
 
-from ssd_jax import config
-from ssd_jax.detectors import refinedet, several_views, ssd
+from typing import Any, Protocol
+
+from ssd_jax.detectors.decoder import Decoder
+from ssd_jax.detectors.input import Input
+from ssd_jax.detectors.multibox import Multibox
 from ssd_jax.detectors.protocol import Detector
+from ssd_jax.detectors.refinedet import RefineDet
+from ssd_jax.detectors.several_views import at_several_sizes
+from ssd_jax.detectors.single_shot import SingleShot
+from ssd_jax.detectors.ssd import SSD
+from ssd_jax.ops.anchors import AnchorSpec
+from ssd_jax.registry import Registry
 
-# Fields of config.model that only one system has: a value of theirs elsewhere would do nothing.
-_OF_SSD = ("separable", "deconvolution")
-_OF_REFINEDET = ("negative_filtering", "cascade", "transfer_connections", "transfer_channels")
-_FOREIGN = {"ssd": _OF_REFINEDET, "refinedet": _OF_SSD}
+# The settings of a network have `detector`, the class that runs it; see `SingleShot`.
+DETECTORS = Registry("detector", {"ssd": SSD, "refinedet": RefineDet})
 
 
-def build(experiment: config.Experiment) -> Detector:
+class Settings(Protocol):
+    """The settings of a detector: some groups of a config."""
+
+    model: SingleShot
+    input: Input
+    anchors: Any
+    loss: Multibox
+    decoder: Decoder
+
+
+def build(settings: Settings) -> Detector:
     """Returns the detector that a config describes.
 
     Raises:
-      ValueError: where fields contradict each other, naming them.
+        ValueError: where fields contradict each other, naming them.
     """
-    builders = {"ssd": ssd.build, "refinedet": refinedet.build}
-    if experiment.model.name not in builders:
-        raise ValueError(
-            f"config.model.name: expected one of {sorted(builders)}, got {experiment.model.name!r}"
-        )
-    for field in _FOREIGN[experiment.model.name]:
-        if (value := getattr(experiment.model, field)) != getattr(config.Model(), field):
-            raise ValueError(
-                f"config.model.{field}: {value!r}, but {experiment.model.name!r} has no such part"
-            )
-    if experiment.model.num_classes < 2:
+    if settings.model.num_classes < 2:
         raise ValueError(
             "config.model.num_classes: expected the background and at least one class, got "
-            f"{experiment.model.num_classes}; set it, or take it from a data set with "
+            f"{settings.model.num_classes}; set it, or take it from a data set with "
             "config.with_classes"
         )
-    build_one = builders[experiment.model.name]
-    if several_views.wanted(experiment.decoder):
-        return several_views.build(experiment, build_one)
-    return build_one(experiment)
+    detector = settings.model.detector(
+        settings.model, settings.input, settings.anchors, settings.loss, settings.decoder
+    )
+    if settings.decoder.several_views:
+        detector = at_several_sizes(detector)
+    detector.check()
+    return detector
+
+
+def anchor_spec(settings: Settings) -> AnchorSpec:
+    """Returns the anchors of a config without building its detector; classes play no part.
+
+    Raises:
+        ValueError: where fields contradict each other, naming them.
+    """
+    return settings.anchors.spec(settings.model.image_size, settings.model.map_sizes())

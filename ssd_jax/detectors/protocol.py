@@ -54,3 +54,13 @@ class Detector(Protocol):
     def detect(self, predictions: Any) -> Detections:
         """Returns each image's detections, [B, N], normalised and not clipped to the image."""
         ...
+
+    def fold(self, variables: PyTree) -> tuple["Detector", PyTree]:
+        """Returns a detector for `apply(train=False)` and `detect` alone, and its variables.
+
+        It computes the same, and faster. Without BatchNorm both are returned as they are.
+
+        Args:
+          variables: of the trained detector, its params and batch_stats.
+        """
+        ...

@@ -4,6 +4,8 @@ Zhang et al., "Single-Shot Refinement Neural Network for Object Detection", sect
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +13,14 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from ssd_jax import config
-from ssd_jax.detectors import backbones, network
 from ssd_jax.detectors.anchor_detector import AnchorDetector
-from ssd_jax.detectors.anchors import boxes_per_cell
-from ssd_jax.detectors.suppression import suppress
-from ssd_jax.models.refinedet import RefineDet
-from ssd_jax.ops import boxes, coding, losses, matching
+from ssd_jax.detectors.single_shot import SingleShot
+from ssd_jax.models.necks import NECKS
+from ssd_jax.models.refinedet import RefineDetModule
+from ssd_jax.models.style import Network
+from ssd_jax.models.transfer_connections import TransferConnections
+from ssd_jax.ops import boxes, losses
+from ssd_jax.registry import changeable
 from ssd_jax.types import (
     Batch,
     Detections,
@@ -63,54 +66,42 @@ class RefineDetDetector(AnchorDetector):
         self, predictions: RefinedPredictions, boxes_xyxy: Array, labels: Array, valid: Array
     ) -> tuple[LossTerms, LossTerms]:
         """Returns the ARM's and the ODM's sums; what the ARM does not predict is a constant."""
-        spec = self.objective
-        threshold = {"iou_threshold": spec.iou_threshold}
-        multibox = {
-            "negative_iou": spec.iou_threshold,
-            "negative_ratio": None if spec.confidence == "focal" else spec.negative_ratio,
-            "localization": spec.localization,
-            "confidence": spec.confidence,
-            "alpha": spec.alpha,
-            "variances": spec.variances,
-        }
+        objective = self.objective
         anchors = self.trained_anchors
         A = len(anchors)
         arm_offsets, arm_logits, offsets, logits = predictions
-        matches = matching.match(boxes_xyxy, valid, anchors, **threshold)
-        arm = losses.multibox(
+        matches = objective.match(boxes_xyxy, valid, anchors)
+        arm = objective.loss(
             jnp.zeros((A, 4)) if arm_offsets is None else arm_offsets,
             jnp.zeros((A, 2)) if arm_logits is None else arm_logits,
             boxes_xyxy,
             jnp.ones_like(labels),  # any object
             matches,
             anchors,
-            **multibox,
         )
         refined = self._refine(arm_offsets, anchors)
         if arm_offsets is not None:
-            matches = matching.match(boxes_xyxy, valid, refined, **threshold)
+            matches = objective.match(boxes_xyxy, valid, refined)
         eligible = None
         if arm_logits is not None:
-            eligible = self._background(arm_logits) <= spec.filter_threshold
-            if spec.filter_positives:
+            eligible = self._background(arm_logits) <= self.model.filter_threshold
+            if self.model.filter_positives:
                 matches = matches._replace(positive=matches.positive & eligible)
-        odm = losses.multibox(
-            offsets, logits, boxes_xyxy, labels, matches, refined, eligible=eligible, **multibox
-        )
+        odm = objective.loss(offsets, logits, boxes_xyxy, labels, matches, refined, eligible)
         return arm, odm
 
     def detect(self, predictions: RefinedPredictions) -> Detections:
         """Returns each image's detections; see `Detector.detect`."""
 
         def of_one_image(one: RefinedPredictions) -> Detections:
-            scores = jax.nn.softmax(one.logits)
+            scores = self.objective.confidence.scores(one.logits)
             if one.arm_logits is not None:
                 objectness = 1 - self._background(one.arm_logits)
-                dropped = objectness < self.decoder.objectness_threshold
+                dropped = objectness < self.model.objectness_threshold
                 scores = jnp.where(dropped[:, None], 0, scores)
             refined = self._refine(one.arm_offsets, self.anchors)
-            found = coding.decode(one.offsets, refined, variances=self.objective.variances)
-            return suppress(found, scores, self.decoder)
+            found = self.objective.decode(one.offsets, refined)
+            return self.decoder.suppress(found, scores)
 
         return jax.vmap(of_one_image)(predictions)
 
@@ -120,31 +111,45 @@ class RefineDetDetector(AnchorDetector):
         """Returns the anchors that the ODM starts from, cxcywh; no gradient flows through them."""
         if arm_offsets is None:
             return jnp.asarray(anchors)
-        moved = coding.decode(
-            lax.stop_gradient(arm_offsets), anchors, variances=self.objective.variances
-        )
+        moved = self.objective.decode(lax.stop_gradient(arm_offsets), anchors)
         return boxes.xyxy_to_cxcywh(moved)
 
     def _background(self, arm_logits: Float[Array, "A 2"]) -> Float[Array, " A"]:
-        return jax.nn.softmax(lax.stop_gradient(arm_logits))[:, 0]
+        return self.objective.confidence.scores(lax.stop_gradient(arm_logits))[:, 0]
 
 
-def build(experiment: config.Experiment) -> RefineDetDetector:
-    """Returns the detector of a config whose `model.name` is "refinedet"; see `detectors.build`."""
-    spec = experiment.model
-    maps = network.source_maps(spec)
-    model = RefineDet(
-        maps=maps,
-        boxes_per_cell=boxes_per_cell(experiment.anchors, len(spec.sources) + len(spec.extras)),
-        num_classes=spec.num_classes,
-        head_kernels=network.head_kernels(spec),
-        cascade=spec.cascade,
-        negative_filtering=spec.negative_filtering,
-        transfer_connections=spec.transfer_connections,
-        prediction_module=spec.prediction_module,
-        prediction_kernel=spec.prediction_kernel,
-        channels=spec.transfer_channels,
-        width=spec.width,
-        style=backbones.style(spec),
-    )
-    return RefineDetDetector.build(experiment, model, maps)
+@dataclasses.dataclass(frozen=True)
+class RefineDet(SingleShot):
+    """RefineDet; see `SingleShot` for the other fields. Its ablation switches parts off.
+
+    Attributes:
+        neck: what enriches the maps for the detection module; "none" is the ablation's.
+        cascade: let the refinement module move the anchors (two-step regression).
+        negative_filtering: let it say which anchors hold no object.
+        filter_threshold: anchors with at least this probability of background are no negatives of
+            the detection.
+        filter_positives: nor positives, as in some ports.
+        objectness_threshold: anchors below it detect nothing.
+    """
+
+    neck: Annotated[Any, NECKS] = TransferConnections()
+    cascade: bool = True
+    negative_filtering: bool = True
+    filter_threshold: float = changeable(0.99)
+    filter_positives: bool = changeable(False)
+    objectness_threshold: float = changeable(0.01)
+
+    detector: ClassVar[type] = RefineDetDetector
+
+    def network(self, boxes_per_cell: Sequence[int]) -> Network:
+        """Returns the whole network, images -> RefinedPredictions."""
+        return RefineDetModule(
+            sources=self.sources(),
+            neck=self.neck.module(self.style()),
+            heads=self.heads,
+            boxes_per_cell=tuple(boxes_per_cell),
+            num_classes=self.num_classes,
+            cascade=self.cascade,
+            negative_filtering=self.negative_filtering,
+            style=self.style(),
+        )

@@ -1,23 +1,17 @@
 """Testing at several sizes and on the mirrored picture: the "+" rows of RefineDet's tables."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ssd_jax import config
+from ssd_jax.detectors.anchor_detector import AnchorDetector
+from ssd_jax.detectors.decoder import Decoder
 from ssd_jax.detectors.protocol import Detector
-from ssd_jax.detectors.suppression import suppress
 from ssd_jax.types import Batch, Detections, Targets
-
-
-def wanted(spec: config.Decoder) -> bool:
-    """Returns whether a config asks for more than one view of a picture."""
-    return spec.test_flip or spec.test_scales != (1.0,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +21,12 @@ class SeveralViews:
     Attributes:
       detector: at the config's own size; it is trained, and its suppression is the plain one.
       views: one for each size, with the same parameters; the largest decides what `image_size` is.
-      spec: the config's group: whether to mirror, and how to suppress what all views found.
+      decoder: whether to mirror, and how to suppress what all views found.
     """
 
     detector: Detector
     views: tuple[Detector, ...]
-    spec: config.Decoder
+    decoder: Decoder
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -65,7 +59,7 @@ class SeveralViews:
                 images, (images.shape[0], *view.image_size, 3), "linear", antialias=False
             )
             predictions.append(view.apply(variables, resized, train=False)[0])
-            if self.spec.test_flip:
+            if self.decoder.test_flip:
                 predictions.append(view.apply(variables, resized[:, :, ::-1], train=False)[0])
         return tuple(predictions), variables["batch_stats"]
 
@@ -76,10 +70,10 @@ class SeveralViews:
     def detect(self, predictions: Any) -> Detections:
         """Returns each image's detections: those of all views, suppressed once more."""
         found = []
-        views = [view for view in self.views for _ in range(1 + self.spec.test_flip)]
+        views = [view for view in self.views for _ in range(1 + self.decoder.test_flip)]
         for i, (view, one) in enumerate(zip(views, predictions, strict=True)):
             detections = view.detect(one)
-            if self.spec.test_flip and i % 2:
+            if self.decoder.test_flip and i % 2:
                 x0, y0, x1, y1 = jnp.moveaxis(detections.boxes_xyxy, -1, 0)
                 mirrored = jnp.stack((1 - x1, y0, 1 - x0, y1), axis=-1)
                 detections = detections._replace(boxes_xyxy=mirrored)
@@ -88,36 +82,37 @@ class SeveralViews:
 
         def of_one_image(one: Detections) -> Detections:
             scores = jax.nn.one_hot(one.labels, self.num_classes) * one.scores[:, None]
-            return suppress(one.boxes_xyxy, scores, self.spec)
+            return self.decoder.suppress(one.boxes_xyxy, scores)
 
         return jax.vmap(of_one_image)(joined)
 
+    def fold(self, variables: PyTree) -> tuple[Self, PyTree]:
+        """Returns the detector with BatchNorm worked into its convolutions; see `Detector.fold`."""
+        detector, folded = self.detector.fold(variables)
+        views = tuple(view.fold(variables)[0] for view in self.views)
+        return dataclasses.replace(self, detector=detector, views=views), folded
 
-def build(
-    experiment: config.Experiment, build_one: Callable[[config.Experiment], Detector]
-) -> SeveralViews:
-    """Returns the detector of a config with several views; see `detectors.build`.
+    def check(self) -> None:
+        """Refuses settings that contradict each other; see `AnchorDetector.check`."""
+        self.detector.check()
+        for view, scale in zip(self.views, self.decoder.test_scales, strict=True):
+            try:
+                view.check()
+            except ValueError as error:
+                height, width = view.image_size
+                raise ValueError(
+                    f"config.decoder.test_scales: {scale} makes the input {height} x {width}: "
+                    f"{error}"
+                ) from None
 
-    Raises:
-      ValueError: for scales that are not above 0, or give sizes that the network cannot take.
-    """
-    spec = experiment.decoder
-    if not spec.test_scales or min(spec.test_scales) <= 0:
-        raise ValueError(
-            f"config.decoder.test_scales: expected factors above 0, got {spec.test_scales}"
-        )
-    plain = dataclasses.replace(
-        experiment,
-        decoder=dataclasses.replace(spec, soft_nms=False, box_voting=False),
-    )
+
+def at_several_sizes(detector: AnchorDetector) -> SeveralViews:
+    """Returns a detector that looks at a picture as often as its decoder's settings ask."""
+    decoder = dataclasses.replace(detector.decoder, soft_nms=False, box_voting=False)
+    plain = dataclasses.replace(detector, decoder=decoder)
     views = []
-    for scale in spec.test_scales:
-        height, width = (round(side * scale) for side in experiment.model.image_size)
-        model = dataclasses.replace(experiment.model, image_size=(height, width))
-        try:
-            views.append(build_one(dataclasses.replace(plain, model=model)))
-        except ValueError as error:
-            raise ValueError(
-                f"config.decoder.test_scales: {scale} makes the input {height} x {width}: {error}"
-            ) from None
-    return SeveralViews(build_one(plain), tuple(views), spec)
+    for scale in detector.decoder.test_scales:
+        height, width = (round(side * scale) for side in detector.image_size)
+        model = dataclasses.replace(detector.model, image_size=(height, width))
+        views.append(dataclasses.replace(plain, model=model))
+    return SeveralViews(plain, tuple(views), detector.decoder)

@@ -46,7 +46,7 @@ class BatchNorm(nn.Module):
             factor = scale * jax.lax.rsqrt(var.value + self.epsilon)
             y = x.astype(jnp.float32) * factor + (bias - mean.value * factor)
             return y.astype(self.dtype)
-        y, batch_mean, batch_var = normalize(x, scale, bias, self.epsilon)
+        y, batch_mean, batch_var = normalize_by_batch(x, scale, bias, self.epsilon)
         if not self.is_initializing():
             # Flax and TensorFlow keep the batch's own (biased) variance, PyTorch the unbiased one.
             mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
@@ -54,8 +54,24 @@ class BatchNorm(nn.Module):
         return y.astype(self.dtype)
 
 
+class Bias(nn.Module):
+    """What is left of a folded BatchNorm.
+
+    Attributes:
+      dtype: of the arithmetic; the parameter is float32.
+    """
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """Returns the map plus a value for each channel."""
+        bias = self.param("bias", nn.initializers.zeros_init(), (x.shape[-1],), jnp.float32)
+        return x + bias.astype(self.dtype)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def normalize(
+def normalize_by_batch(
     x: FeatureMap, scale: PerChannel, bias: PerChannel, epsilon: float
 ) -> tuple[FeatureMap, PerChannel, PerChannel]:
     """Normalises every channel of a batch to the given bias and scale.
@@ -77,7 +93,7 @@ def normalize(
 def _forward(
     x: FeatureMap, scale: PerChannel, bias: PerChannel, epsilon: float
 ) -> tuple[tuple[FeatureMap, PerChannel, PerChannel], tuple]:
-    y, mean, var = normalize(x, scale, bias, epsilon)
+    y, mean, var = normalize_by_batch(x, scale, bias, epsilon)
     return (y, mean, var), (x, mean, var, scale)
 
 
@@ -95,4 +111,4 @@ def _backward(epsilon: float, saved: tuple, cotangents: tuple) -> tuple:
     return (scale * inverse * projected).astype(x.dtype), of_scale, of_bias
 
 
-normalize.defvjp(_forward, _backward)
+normalize_by_batch.defvjp(_forward, _backward)

@@ -1,12 +1,65 @@
-"""DSSD's deconvolution module (DSSD, section 3.3 and figure 3)."""
+"""DSSD's deconvolution modules (DSSD, section 3.3 and figure 3)."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from flax import linen as nn
 
-from ssd_jax.models.layers import ADDED_DEVIATION, ConvLayer, Deconv, FeatureMap, Style
+from ssd_jax.models.conv_layer import ConvLayer
+from ssd_jax.models.depthwise import FeatureMap
+from ssd_jax.models.style import Style
+from ssd_jax.models.transposed_convolution import TransposedConv
 
 COMBINATIONS = ("product", "sum")
+
+
+@dataclasses.dataclass(frozen=True)
+class Deconvolution:
+    """The neck that makes a DSSD of an SSD: maps are enlarged again from the deepest up.
+
+    Attributes:
+        combination: how a module joins its two paths, "product" or "sum".
+        channels: the channels of the modules, before `width`.
+    """
+
+    combination: str = "product"
+    channels: int = 512
+
+    def __post_init__(self) -> None:
+        """Refuses an unknown combination."""
+        if self.combination not in COMBINATIONS:
+            raise ValueError(
+                f"Deconvolution.combination: expected one of {COMBINATIONS}, got "
+                f"{self.combination!r}"
+            )
+
+    def module(self, style: Style) -> nn.Module:
+        """Returns the network, maps -> as many maps of the same sizes."""
+        return DeconvolutionNeck(self, style)
+
+
+class DeconvolutionNeck(nn.Module):
+    """The network of `Deconvolution`; the deepest map passes unchanged.
+
+    Attributes:
+        settings: what it is built from.
+        style: the style of its convolutions.
+    """
+
+    settings: Deconvolution
+    style: Style
+
+    @nn.compact
+    def __call__(self, maps: Sequence[FeatureMap], *, train: bool) -> list[FeatureMap]:
+        """Returns a map for each of SSD's, finest first."""
+        channels = self.style.channels(self.settings.channels)
+        results = [maps[-1]]
+        for i in range(len(maps) - 1, 0, -1):
+            module = DeconvolutionModule(
+                channels, self.settings.combination, self.style, name=f"deconvolution{i}"
+            )
+            results.insert(0, module(maps[i - 1], results[0], train=train))
+        return results
 
 
 class DeconvolutionModule(nn.Module):
@@ -14,13 +67,13 @@ class DeconvolutionModule(nn.Module):
 
     Attributes:
       channels: of every convolution.
-      combination: of the two paths, one of COMBINATIONS.
+      combination: of the two paths, "product" or "sum".
       style: of the convolutions; the deconvolution has neither BatchNorm nor ReLU.
     """
 
     channels: int
-    combination: str = "product"
-    style: Style = Style(batch_norm=True)
+    combination: str
+    style: Style
 
     @nn.compact
     def __call__(self, finer: FeatureMap, deeper: FeatureMap, *, train: bool) -> FeatureMap:
@@ -34,10 +87,10 @@ class DeconvolutionModule(nn.Module):
         Raises:
           ValueError: for maps of other sizes.
         """
-        style = dataclasses.replace(self.style, initial_deviation=ADDED_DEVIATION)
+        style = self.style.added()
         kernel, stride = _window(finer.shape[1:3], deeper.shape[1:3])
         # No bias: BatchNorm follows, with a convolution between that passes a constant on.
-        up = Deconv(self.channels, kernel, stride, use_bias=False, dtype=style.dtype, name="up")
+        up = TransposedConv(self.channels, kernel, stride, use_bias=False, dtype=style.dtype, name="up")
         y = ConvLayer(self.channels, activation=False, style=style, name="up_conv")(
             up(deeper), train=train
         )
@@ -53,7 +106,7 @@ def _window(finer: tuple[int, ...], deeper: tuple[int, ...]) -> tuple[int, int]:
     if finer == tuple(n + 2 for n in deeper):
         return 3, 1
     raise ValueError(
-        f"config.model.image_size: maps of {finer} and {deeper} follow each other, but a "
+        f"maps of {finer} and {deeper} follow each other, but a "
         "deconvolution module doubles a map or adds two pixels to it; take 321 or 513, or a size "
         "whose maps do one of these"
     )

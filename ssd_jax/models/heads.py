@@ -1,62 +1,130 @@
-"""The convolutions that read predictions off a feature map."""
+"""The convolutions that read predictions off the maps."""
+
+import dataclasses
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ssd_jax.models.layers import Conv, ConvLayer, FeatureMap, Style
+from ssd_jax.models.conv_layer import ConvLayer
+from ssd_jax.models.convolution import Conv
+from ssd_jax.models.depthwise import FeatureMap
+from ssd_jax.models.prediction_module import BLOCKS, PredictionModule
+from ssd_jax.models.style import Style
 from ssd_jax.types import Predictions
+
+
+@dataclasses.dataclass(frozen=True)
+class Heads:
+    """The heads of a detector, one for each map.
+
+    Attributes:
+        kernels: the side of the convolutions, pixels: one for all maps, or one for each.
+        separable: SSDLite's form: a depthwise convolution of that kernel, then a 1x1 convolution.
+        prediction_module: DSSD's module before each head: "a" (none), "b", "c" or "d".
+        prediction_kernel: the side of its middle convolution: 3 as released, 1 as in the paper.
+    """
+
+    kernels: tuple[int, ...] = (3,)
+    separable: bool = False
+    prediction_module: str = "a"
+    prediction_kernel: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuses an unknown prediction module."""
+        if self.prediction_module not in BLOCKS:
+            raise ValueError(
+                f"Heads.prediction_module: expected one of {[*BLOCKS]}, got "
+                f"{self.prediction_module!r}"
+            )
+
+    def kernels_of(self, num_maps: int) -> tuple[int, ...]:
+        """Returns a kernel for each map.
+
+        Raises:
+            ValueError: where there is neither one for all maps nor one for each.
+        """
+        if len(self.kernels) not in (1, num_maps):
+            raise ValueError(
+                f"Heads.kernels: expected one kernel, or one for each of the {num_maps} maps, got "
+                f"{self.kernels}"
+            )
+        return self.kernels * (num_maps // len(self.kernels))
+
+    def before(self, maps: Sequence[FeatureMap], name: str, style: Style, train: bool) -> list:
+        """Returns the maps after their prediction modules; call it inside a module's `__call__`.
+
+        Args:
+            maps: [B, H, W, channels] each.
+            name: the modules' name in the parameters, to which the map's number is added.
+            style: the style of the modules.
+            train: see `ConvLayer`.
+        """
+        form, kernel = self.prediction_module, self.prediction_kernel
+        return [
+            PredictionModule(form, kernel, style, name=f"{name}{i}")(x, train=train)
+            for i, x in enumerate(maps, start=1)
+        ]
 
 
 class MultiboxHead(nn.Module):
     """Offsets and class scores for every default box of one feature map (SSD, section 2.1).
 
     Attributes:
-      boxes_per_cell: k.
-      num_classes: C, background included.
-      kernel: of the convolutions, pixels.
-      separable: SSDLite's form: a depthwise convolution of that kernel, then a 1x1 convolution.
-      style: of the depthwise convolution; its dtype also of the others. The results are float32.
+        boxes_per_cell: k.
+        num_classes: C, background included.
+        kernel: the side of the convolutions, pixels.
+        separable: see `Heads`.
+        style: the style of a depthwise convolution, and the dtype of the others.
     """
 
     boxes_per_cell: int
     num_classes: int
-    kernel: int = 3
-    separable: bool = False
-    style: Style = Style()
+    kernel: int
+    separable: bool
+    style: Style
 
     @nn.compact
     def __call__(self, features: FeatureMap, *, train: bool) -> Predictions:
         """Returns offsets [B, H*W*k, 4] and logits [B, H*W*k, C]: rows, columns, then boxes."""
-
-        def predict(name: str, values: int) -> Float[Array, "B N values"]:
-            x, kernel = features, self.kernel
-            if self.separable:
-                layer = ConvLayer(
-                    kernel=kernel, depthwise=True, style=self.style, name=f"{name}_depthwise"
-                )
-                x, kernel = layer(x, train=train), 1
-            return read_boxes(x, self.boxes_per_cell, values, kernel, self.style, name)
-
-        return Predictions(predict("offsets", 4), predict("logits", self.num_classes))
+        read = BoxReader(self.boxes_per_cell, self.kernel, self.separable, self.style)
+        offsets = read(features, 4, "offsets", train)
+        return Predictions(offsets, read(features, self.num_classes, "logits", train))
 
 
-def read_boxes(
-    features: FeatureMap, boxes_per_cell: int, values: int, kernel: int, style: Style, name: str
-) -> Float[Array, "B N values"]:
-    """Returns `values` numbers for every box of a map; call it inside a module's `__call__`.
+@dataclasses.dataclass(frozen=True)
+class BoxReader:
+    """Reads some numbers for every default box of one map; use it inside a module's `__call__`.
 
-    Args:
-      features: [B, H, W, channels].
-      boxes_per_cell: k.
-      values: for each box.
-      kernel: of the convolution, pixels.
-      style: its dtype; the result is float32.
-      name: of the convolution in the parameters.
-
-    Returns:
-      [B, H*W*k, values]: rows, columns, then boxes.
+    Attributes:
+        boxes_per_cell: k.
+        kernel: the side of the convolution, pixels.
+        separable: see `Heads`.
+        style: the style of a depthwise convolution, and the dtype of the other.
     """
-    padding = (kernel // 2, kernel // 2)
-    conv = Conv(boxes_per_cell * values, kernel, (padding, padding), dtype=style.dtype, name=name)
-    return conv(features).reshape(features.shape[0], -1, values).astype(jnp.float32)
+
+    boxes_per_cell: int
+    kernel: int
+    separable: bool
+    style: Style
+
+    def __call__(
+        self, features: FeatureMap, values: int, name: str, train: bool
+    ) -> Float[Array, "B N values"]:
+        """Returns float32[B, H*W*k, values]: rows, columns, then boxes.
+
+        Args:
+            features: [B, H, W, channels].
+            values: how many numbers a box has.
+            name: of the convolution in the parameters.
+            train: see `ConvLayer`.
+        """
+        x, kernel, style = features, self.kernel, self.style
+        if self.separable:
+            layer = ConvLayer(kernel=kernel, depthwise=True, style=style, name=f"{name}_depthwise")
+            x, kernel = layer(x, train=train), 1
+        padding = (kernel // 2, kernel // 2)
+        channels = self.boxes_per_cell * values
+        conv = Conv(channels, kernel, (padding, padding), dtype=style.dtype, name=name)
+        return conv(x).reshape(x.shape[0], -1, values).astype(jnp.float32)

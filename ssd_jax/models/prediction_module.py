@@ -1,13 +1,13 @@
 """DSSD's prediction modules: what stands between a map and its head (DSSD, figure 2)."""
 
-import dataclasses
-
 from flax import linen as nn
 
-from ssd_jax.models.layers import ADDED_DEVIATION, FeatureMap, Style, scale_channels
-from ssd_jax.models.resnet import Bottleneck
+from ssd_jax.models.bottleneck import Bottleneck
+from ssd_jax.models.depthwise import FeatureMap
+from ssd_jax.models.style import Style
 
-FORMS = ("a", "b", "c", "d")
+# The residual blocks of each form.
+BLOCKS = {"a": 0, "b": 1, "c": 1, "d": 2}
 SQUEEZE, CHANNELS = 256, 1024
 
 
@@ -15,28 +15,25 @@ class PredictionModule(nn.Module):
     """One of the paper's four variants.
 
     Attributes:
-      form: "a": nothing, as SSD; "b": a residual block; "c": one with a convolution on its
-        shortcut; "d": two of "c" in sequence.
-      kernel: of the middle convolution: 3 as released, 1 as in the paper's figure.
-      width, style: of the convolutions.
+        form: "a": nothing, as SSD; "b": a residual block; "c": one with a convolution on its
+            shortcut; "d": two of "c" in sequence.
+        kernel: the side of the middle convolution: 3 as released, 1 as in the paper's figure.
+        style: the style of the convolutions.
     """
 
-    form: str = "a"
-    kernel: int = 3
-    width: float = 1.0
-    style: Style = Style()
+    form: str
+    kernel: int
+    style: Style
 
     @nn.compact
     def __call__(self, x: FeatureMap, *, train: bool) -> FeatureMap:
         """Returns the map that the head reads: 1024 channels in "c" and "d", else the input's."""
-        style = dataclasses.replace(self.style, initial_deviation=ADDED_DEVIATION)
-        squeeze = scale_channels(SQUEEZE, self.width)
-        channels = x.shape[-1] if self.form == "b" else scale_channels(CHANNELS, self.width)
-        for i in range({"a": 0, "b": 1, "c": 1, "d": 2}[self.form]):
+        channels = x.shape[-1] if self.form == "b" else self.style.channels(CHANNELS)
+        for i in range(BLOCKS[self.form]):
             x = Bottleneck(
-                squeeze,
+                self.style.channels(SQUEEZE),
                 channels,
-                style,
+                self.style.added(),
                 middle_kernel=self.kernel,
                 project=self.form != "b",
                 name=f"block{i + 1}",

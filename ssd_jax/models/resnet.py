@@ -1,11 +1,18 @@
 """ResNet-50 and ResNet-101 without their classifiers, in the original and torchvision's form."""
 
+import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar
 
 from flax import linen as nn
 
-from ssd_jax.models.layers import ConvLayer, FeatureMap, Style, max_pool, scale_channels
+from ssd_jax.models.bottleneck import Bottleneck
+from ssd_jax.models.conv_layer import ConvLayer
+from ssd_jax.models.depthwise import FeatureMap
+from ssd_jax.models.pooling import max_pool
+from ssd_jax.models.style import Style
 
+DEPTHS = (50, 101)
 FORMS = ("original", "torchvision")
 
 # Stage, blocks of ResNet-50 and -101, inner channels (Deep Residual Learning, table 1); a block's
@@ -25,89 +32,66 @@ def block_names(depth: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-class Bottleneck(nn.Module):
-    """A residual block: 1x1, 3x3, 1x1, added to its input (Deep Residual Learning, figure 5).
-
-    Attributes:
-      squeeze, channels: of the inner and of the last convolution.
-      style: with BatchNorm, as released.
-      stride: of the block.
-      kernel, padding: of the convolutions that stride, where they are the first ones.
-      middle_kernel, dilation: of the middle convolution.
-      stride_first: stride at the entrance, as released; otherwise on the 3x3, as torchvision.
-      project: a convolution on the shortcut even where the shape stays.
-    """
-
-    squeeze: int
-    channels: int
-    style: Style
-    stride: int = 1
-    kernel: int = 1
-    padding: int = 0
-    middle_kernel: int = 3
-    dilation: int = 1
-    stride_first: bool = True
-    project: bool = False
-
-    @nn.compact
-    def __call__(self, x: FeatureMap, *, train: bool) -> FeatureMap:
-        """Returns the block's output, after the sum's ReLU."""
-        style = self.style
-        first, second = (self.stride, 1) if self.stride_first else (1, self.stride)
-        entrance = {"kernel": self.kernel, "padding": self.padding, "style": style}
-        shortcut = x
-        changes = self.stride > 1 or self.kernel > 1 or x.shape[-1] != self.channels
-        if self.project or changes:
-            shortcut = ConvLayer(
-                self.channels, stride=self.stride, activation=False, name="branch1", **entrance
-            )(x, train=train)
-        y = ConvLayer(self.squeeze, stride=first, name="branch2a", **entrance)(x, train=train)
-        y = ConvLayer(
-            self.squeeze,
-            kernel=self.middle_kernel,
-            stride=second,
-            dilation=self.dilation,
-            style=style,
-            name="branch2b",
-        )(y, train=train)
-        y = ConvLayer(self.channels, kernel=1, activation=False, style=style, name="branch2c")(
-            y, train=train
-        )
-        return nn.relu(shortcut + y)
-
-
-class ResNet(nn.Module):
+@dataclasses.dataclass(frozen=True)
+class ResNet:
     """The backbone of DSSD and of RefineDet's second form.
 
     Attributes:
-      depth: 50 or 101.
-      width: multiplies every channel count.
-      form: "original": stride at each stage's first 1x1, pooling with Caffe's ceiling;
-        "torchvision": stride on the 3x3, symmetric pooling.
-      dilated: conv5 at conv4's resolution, its 3x3 convolutions dilated by 2 (DSSD, section 3.1).
-      style: of its convolutions.
+        depth: 50 or 101.
+        form: "original" strides at each stage's first 1x1 and pools with Caffe's ceiling;
+            "torchvision" strides on the 3x3 and pools symmetrically.
+        dilated_conv5: keep conv5 at conv4's resolution, its 3x3 convolutions dilated by 2 (DSSD,
+            section 3.1).
     """
 
     depth: int = 101
-    width: float = 1.0
     form: str = "original"
-    dilated: bool = False
-    style: Style = Style(batch_norm=True)
+    dilated_conv5: bool = False
+    relu6: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Refuses a depth or a form that does not exist."""
+        if self.depth not in DEPTHS:
+            raise ValueError(f"ResNet.depth: expected one of {DEPTHS}, got {self.depth}")
+        if self.form not in FORMS:
+            raise ValueError(f"ResNet.form: expected one of {FORMS}, got {self.form!r}")
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The maps that can be sources, finest first."""
+        return block_names(self.depth)
+
+    def module(self, style: Style) -> nn.Module:
+        """Returns the network, images [B, H, W, 3] -> maps by name."""
+        return ResNetModule(self, style)
+
+
+class ResNetModule(nn.Module):
+    """The network of `ResNet`.
+
+    Attributes:
+        settings: what it is built from.
+        style: the style of its convolutions.
+    """
+
+    settings: ResNet
+    style: Style
 
     @nn.compact
     def __call__(self, images: FeatureMap, *, train: bool) -> Mapping[str, FeatureMap]:
         """Returns the map after every block, by its name."""
-        style, original = self.style, self.form == "original"
-        x = ConvLayer(
-            scale_channels(64, self.width), kernel=7, stride=2, style=style, name="conv1"
-        )(images, train=train)
+        settings, style = self.settings, self.style
+        original = settings.form == "original"
+        x = ConvLayer(style.channels(64), kernel=7, stride=2, style=style, name="conv1")(
+            images, train=train
+        )
         x = max_pool(x, window=3, stride=2, padding=0 if original else 1, ceil=original)
-        names = iter(block_names(self.depth))
+        names = iter(settings.features)
         features = {}
         for stage, blocks, squeeze in STAGES:
-            squeeze = scale_channels(squeeze, self.width)
-            dilated = self.dilated and stage == 5
-            for i in range(blocks[self.depth]):
+            squeeze = style.channels(squeeze)
+            dilated = settings.dilated_conv5 and stage == 5
+            for i in range(blocks[settings.depth]):
                 name = next(names)
                 x = features[name] = Bottleneck(
                     squeeze,

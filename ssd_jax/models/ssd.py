@@ -1,64 +1,51 @@
-"""SSD: a backbone, extra feature layers, and a head on every source (SSD, figure 2)."""
-
-from collections.abc import Sequence
+"""SSD's network: sources, a neck, and a head on every map (SSD, figure 2; DSSD, figure 1)."""
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from ssd_jax.models.heads import MultiboxHead
-from ssd_jax.models.layers import FeatureMap, Style
-from ssd_jax.models.prediction_module import PredictionModule
-from ssd_jax.models.source_maps import SourceMaps
+from ssd_jax.models.depthwise import FeatureMap
+from ssd_jax.models.heads import Heads, MultiboxHead
+from ssd_jax.models.style import Style
 from ssd_jax.types import Predictions
 
 
-class SSD(nn.Module):
-    """The network of SSD, MobileNet-SSD and SSDLite: any backbone that returns named maps.
+class SSDModule(nn.Module):
+    """The network of SSD, MobileNet-SSD, SSDLite and DSSD.
 
     Attributes:
-      maps: what the heads read; its parameters stand beside theirs in the tree.
-      boxes_per_cell: of every map, in order.
-      num_classes: C, background included.
-      head_kernels: side of each head's convolutions, pixels.
-      separable: SSDLite's heads: depthwise and 1x1 in place of a convolution.
-      prediction_module, prediction_kernel: before every head (DSSD); see `PredictionModule`.
-      width: of the prediction modules.
-      style: of the prediction modules, and its dtype of the heads, which have no BatchNorm.
+        sources: images -> maps; its parameters stand beside the heads' in the tree.
+        neck: maps -> the maps that the heads read; its parameters stand there, too.
+        heads: the settings of the heads.
+        boxes_per_cell: the default boxes in a cell of every map, in order.
+        num_classes: C, background included.
+        style: the style of the prediction modules; the heads take its dtype.
     """
 
-    maps: SourceMaps
+    sources: nn.Module
+    neck: nn.Module
+    heads: Heads
     boxes_per_cell: tuple[int, ...]
     num_classes: int
-    head_kernels: tuple[int, ...]
-    separable: bool = False
-    prediction_module: str = "a"
-    prediction_kernel: int = 3
-    width: float = 1.0
-    style: Style = Style()
+    style: Style
 
     @nn.compact
     def __call__(self, images: FeatureMap, *, train: bool) -> Predictions:
         """Returns the predictions for every anchor: map by map, each in rows, columns, boxes."""
-        nn.share_scope(self, self.maps)
-        maps = self.decode(self.maps(images, train=train), train=train)
+        nn.share_scope(self, self.sources)
+        nn.share_scope(self, self.neck)
+        maps = self.neck(self.sources(images, train=train), train=train)
+        maps = self.heads.before(maps, "prediction", self.style, train)
+        kernels = self.heads.kernels_of(len(maps))
         each = []
-        cells = zip(maps, self.boxes_per_cell, self.head_kernels, strict=True)
-        for i, (x, k, kernel) in enumerate(cells, start=1):
-            module = PredictionModule(
-                self.prediction_module,
-                self.prediction_kernel,
-                self.width,
-                self.style,
-                name=f"prediction{i}",
-            )
+        for i, (x, k) in enumerate(zip(maps, self.boxes_per_cell, strict=True)):
             head = MultiboxHead(
-                k, self.num_classes, kernel, self.separable, self.style, name=f"head{i}"
+                k,
+                self.num_classes,
+                kernels[i],
+                self.heads.separable,
+                self.style,
+                name=f"head{i + 1}",
             )
-            each.append(head(module(x, train=train), train=train))
+            each.append(head(x, train=train))
         offsets, logits = zip(*each, strict=True)
         return Predictions(jnp.concatenate(offsets, axis=1), jnp.concatenate(logits, axis=1))
-
-    def decode(self, maps: Sequence[FeatureMap], *, train: bool) -> Sequence[FeatureMap]:
-        """Returns what the heads read: here the maps themselves."""
-        del train
-        return maps

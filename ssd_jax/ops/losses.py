@@ -85,8 +85,8 @@ def multibox(
     eligible: Bool[AnyArray, " A"] | None = None,
     negative_iou: float = 0.5,
     negative_ratio: float | int | None = 3.0,
-    localization: str = "smooth_l1",
-    confidence: str = "softmax",
+    localization: str | Callable = "smooth_l1",
+    confidence: str | Callable = "softmax",
     alpha: float | int = 1.0,
     focal_alpha: float = 0.25,
     focal_gamma: float | int = 2.0,
@@ -109,8 +109,8 @@ def multibox(
         negative_iou: an anchor whose best IoU reaches this is not a negative.
         negative_ratio: how many negatives to keep for each positive; None keeps all of them in
             images with a positive, which is what the focal loss is made for.
-        localization: 'smooth_l1' or 'l2'.
-        confidence: 'softmax' or 'focal'.
+        localization: 'smooth_l1', 'l2', or a function of the errors [A, 4].
+        confidence: 'softmax', 'focal', or a function of the logits [A, C] and the labels [A].
         alpha: the weight of the localisation loss in the total.
         focal_alpha: `alpha` of `focal`.
         focal_gamma: `gamma` of `focal`.
@@ -187,8 +187,10 @@ def normalize(terms: LossTerms) -> LossTerms:
     )
 
 
-def _named(argument: str, name: str, losses: dict[str, Callable]) -> Callable:
-    """Returns the loss of this name."""
+def _named(argument: str, name: str | Callable, losses: dict[str, Callable]) -> Callable:
+    """Returns the loss of this name, or the given function."""
+    if callable(name):
+        return name
     if name not in losses:
         raise ValueError(
             f"losses.multibox: expected {argument} to be one of {list(losses)}, got {name!r}"
