@@ -24,7 +24,6 @@ pixels by mistake, which put most boxes outside of the picture.
 
 from ml_collections import ConfigDict
 
-from . import ssd
 from ssd_jax.config import defaults, parse_variant, part
 from ssd_jax.detectors.anchor_rules import ExplicitSizes
 from ssd_jax.models.deconvolution import Deconvolution
@@ -32,6 +31,8 @@ from ssd_jax.models.extras import Extras
 from ssd_jax.models.heads import Heads
 from ssd_jax.models.resnet import ResNet
 from ssd_jax.schedules import StepDecay
+
+from . import ssd
 
 # Bottlenecks after ResNet-101: channels of the inner and of the last convolutions, and the first
 # ones' kernel, stride and padding. RefineDet's res6, and DSSD's res6 and on.

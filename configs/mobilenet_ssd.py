@@ -18,7 +18,6 @@ or the practice for teaching: scenes of CIFAR-10 pictures, 64 x 64 on a canvas o
 
 from ml_collections import ConfigDict
 
-from . import ssd
 from ssd_jax.config import defaults, parse_variant, part
 from ssd_jax.detectors.anchor_rules import ExplicitSizes, LinearScales
 from ssd_jax.models.extras import Extras
@@ -26,6 +25,8 @@ from ssd_jax.models.heads import Heads
 from ssd_jax.models.mobilenet_v1 import MobileNetV1
 from ssd_jax.models.mobilenet_v2 import MobileNetV2
 from ssd_jax.schedules import StepDecay
+
+from . import ssd
 
 # (1x1 channels, 3x3 channels, kernel, stride, padding) of conv14 and on, as released.
 LAYERS = ((256, 512, 3, 2, 1), (128, 256, 3, 2, 1), (128, 256, 3, 2, 1), (64, 128, 3, 2, 1))

@@ -15,8 +15,9 @@ expansion). Those on VGG16 want a GPU.
 
 from ml_collections import ConfigDict
 
-from . import mobilenet_ssd, refinedet, ssd
 from ssd_jax.config import parse_variant
+
+from . import mobilenet_ssd, refinedet, ssd
 
 VARIANTS = (
     "mobilenet_ssd",

@@ -10,8 +10,9 @@ or, step by step:
 
 from ml_collections import ConfigDict
 
-from . import mobilenet_ssd
 from ssd_jax.config import defaults
+
+from . import mobilenet_ssd
 
 
 def get_config() -> ConfigDict:

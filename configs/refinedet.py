@@ -15,7 +15,6 @@ Its ablation: --config.model.negative_filtering=False, .cascade=False, .neck=non
 
 from ml_collections import ConfigDict
 
-from . import dssd, ssd
 from ssd_jax.config import defaults, parse_variant, part
 from ssd_jax.detectors.anchor_rules import ExplicitSizes
 from ssd_jax.detectors.refinedet import RefineDet
@@ -23,6 +22,8 @@ from ssd_jax.models.extras import Extras
 from ssd_jax.models.heads import Heads
 from ssd_jax.models.resnet import ResNet
 from ssd_jax.models.vgg import VGG16
+
+from . import dssd, ssd
 
 # (1x1 channels, 3x3 channels, kernel, stride, padding) of conv6_1 and conv6_2, as released.
 LAYERS_VGG16 = ((256, 512, 3, 2, 1),)

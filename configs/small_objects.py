@@ -24,13 +24,14 @@ are larger: of these only the backbone is taken, in the place of ImageNet's in t
 
 from ml_collections import ConfigDict
 
-from . import dssd, mobilenet_ssd, refinedet, ssd
 from ssd_jax.config import defaults, parse_variant, part
 from ssd_jax.detectors.anchor_rules import ExplicitSizes
 from ssd_jax.models.deconvolution import Deconvolution
 from ssd_jax.models.necks import NoNeck
 from ssd_jax.models.resnet import ResNet
 from ssd_jax.models.transfer_connections import TransferConnections
+
+from . import dssd, mobilenet_ssd, refinedet, ssd
 
 ON_VGG = ("ssd", "refinedet", "no_filtering", "no_cascade", "no_tcb")
 ON_RESNET = ("ssd_resnet", "pm", "dm_product", "dm_sum")

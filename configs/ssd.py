@@ -15,7 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ssd_jax.config import defaults, parse_variant, part
-from ssd_jax.detectors.anchor_rules import ExplicitSizes, LinearScales, Preset
+from ssd_jax.detectors.anchor_rules import LinearScales, Preset
 from ssd_jax.models.extras import Extras
 from ssd_jax.schedules import Cosine, StepDecay
 

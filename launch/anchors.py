@@ -38,22 +38,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from launch import cli
 from ssd_jax import config, draw
-from ssd_jax.data import images, records
-from ssd_jax.detectors.anchors import experiment_spec
-from ssd_jax.ops.anchors import generate
-from ssd_jax.study import (
+from ssd_jax.coverage import (
     annotations,
     cluster_plots,
     clustering,
-    coverage,
-    coverage_groups,
-    coverage_page,
-    coverage_tables,
+    groups,
     matched_anchors,
+    measure,
+    page,
     proposal,
+    tables,
 )
+from ssd_jax.data import images, records
+from ssd_jax.detectors import anchor_spec
+from ssd_jax.ops.anchors import generate
+
+from . import cli
 
 _CONFIG = cli.define_config(required=True)
 _COMPARE = flags.DEFINE_multi_string(
@@ -106,21 +107,21 @@ def report(
     source: records.Source | None,
 ) -> None:
     """Prints the coverage of configs on data sets, and writes coverage.json and coverage.html."""
-    found = [coverage.measure(one, boxes) for boxes in data for one in experiments]
+    found = [measure.measure(one, boxes) for boxes in data for one in experiments]
     for boxes in data:
         if boxes.dropped:
             log.info("%s: %d crowds and boxes without area left out", boxes.name, boxes.dropped)
-    tables = coverage_tables.side_by_side(found, _SIZES.value)
+    shown = tables.side_by_side(found, _SIZES.value)
     if len(found) == 1:
-        tables += coverage_tables.details(found[0], _SIZES.value)
-    for table in tables:
+        shown += tables.details(found[0], _SIZES.value)
+    for table in shown:
         cli.print_table(table.terminal())
-    Console().print(coverage_tables.EXPLANATION, highlight=False)
-    values = [coverage_groups.as_json(one, _SIZES.value) for one in found]
+    Console().print(tables.EXPLANATION, highlight=False)
+    values = [groups.as_json(one, _SIZES.value) for one in found]
     (folder / "coverage.json").write_text(json.dumps(values, indent=1) + "\n")
     picture = None if source is None else Image.fromarray(images.decode(source[0].image))
-    page = coverage_page.page(found, measured_on=_SIZES.value, picture=picture)
-    (folder / "coverage.html").write_text(page)
+    text = page.page(found, measured_on=_SIZES.value, picture=picture)
+    (folder / "coverage.html").write_text(text)
     log.info("Written: %s and coverage.json", folder / "coverage.html")
 
 
@@ -149,8 +150,8 @@ def cluster(experiment: config.Experiment, found: annotations.BoxSet, folder: pa
         )
     cli.print_table(table)
     print("* after which a further cluster takes away less than a fifth of the error")
-    page = cluster_plots.page(sides, (height, width), sizes, ratios, chosen)
-    page.savefig(folder / "clusters.png", dpi=110)
+    drawn = cluster_plots.page(sides, (height, width), sizes, ratios, chosen)
+    drawn.savefig(folder / "clusters.png", dpi=110)
     log.info("Drawn: %s", folder / "clusters.png")
 
 
@@ -158,9 +159,9 @@ def propose(
     experiment: config.Experiment, found: annotations.BoxSet, folder: pathlib.Path
 ) -> config.Experiment:
     """Prints and writes the flags of anchors made from the clusters, and returns their config."""
-    clusters = max(_CLUSTERS.value, 2 * len(experiment_spec(experiment).maps))
+    clusters = max(_CLUSTERS.value, 2 * len(anchor_spec(experiment).maps))
     anchors = proposal.propose(experiment, found, clusters=clusters)
-    lines = proposal.overrides(experiment.anchors, anchors)
+    lines = proposal.flags(anchors)
     file = folder / "proposal.flags"
     file.write_text("".join(f"{line}\n" for line in lines))
     print(f"\nProposed anchors, for launch.train with the same --config, or --flagfile={file}:")
@@ -172,7 +173,7 @@ def draw_matched(
     experiment: config.Experiment, source: records.Source, folder: pathlib.Path
 ) -> None:
     """Draws the first pictures of a data set with the anchors that are trained on them."""
-    anchors = generate(experiment_spec(experiment))
+    anchors = generate(anchor_spec(experiment))
     pictures = []
     for index in range(min(_PICTURES.value, len(source))):
         record = source[index]

@@ -22,7 +22,6 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from launch import cli
 from launch.benchmark_torchvision import time_torchvision
 from ssd_jax import config, detectors, sharding
 from ssd_jax.data import pipeline, records
@@ -31,6 +30,8 @@ from ssd_jax.train import optimizer as optimizers
 from ssd_jax.train.loop import initial_state
 from ssd_jax.train.step import augment_batch, augment_spec, make_train_step
 from ssd_jax.types import Batch, Targets
+
+from . import cli
 
 _CONFIG = cli.define_config(required=True)
 _SUITES = ("ops", "train", "infer", "data")
@@ -153,7 +154,7 @@ def _time_detector(experiment: config.Experiment) -> list[Timing]:
         )
         add("inference", detect, variables, *pictures, images=one)
         if variables["batch_stats"]:
-            folded, folded_variables = detectors.fold(experiment, variables)
+            folded, folded_variables = detector.fold(variables)
             detect = make_detect_step(folded, mesh)
             folded_variables = jax.device_put(folded_variables, sharding.replicated(mesh))
             add("inference, BatchNorm folded", detect, folded_variables, *pictures, images=one)

@@ -1,17 +1,19 @@
 """What the commands share: flags, logging, several processes, and errors without tracebacks."""
 
+import functools
 import logging
 import os
 import pathlib
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import rich.console
 import rich.table
 from absl import app, flags
-from ml_collections import config_flags
 
 from ssd_jax import config
 from ssd_jax.train.report import NonFiniteLossError
@@ -26,18 +28,74 @@ COMPILATION_CACHE = flags.DEFINE_string(
 # What a user's input can cause; anything else is a defect of ours and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, NonFiniteLossError)
 
-# What parsing raises: ml_collections lets an unknown field of a config out as an AttributeError.
-_FLAG_ERRORS = (flags.Error, AttributeError, OSError, ValueError, TypeError)
+# A field of the config, as --config.group.field=value or --config.group.field value.
+_OVERRIDE = re.compile(r"--?(config\.[\w.]+)(?:=(.*))?", re.DOTALL)
 
 
-def define_config(required: bool = False) -> flags.FlagHolder:
+class ConfigFlag:
+    """--config and its overrides, `--config.group.field=value`.
+
+    Attributes:
+      overrides: the text of every field on the command line, by its path.
+    """
+
+    def __init__(self, required: bool) -> None:
+        """Defines the flag."""
+        self.overrides: dict[str, str] = {}
+        self._flag = flags.DEFINE_string(
+            "config", None, "A file of configs/, with its variant: configs/ssd.py:300,voc"
+        )
+        if required:
+            flags.mark_flag_as_required("config")
+
+    @property
+    def name(self) -> str | None:
+        """The file and its variant; None where --config was not given."""
+        return self._flag.value
+
+    @functools.cached_property
+    def value(self) -> dict[str, Any] | None:
+        """The config as nested dicts; None where --config was not given.
+
+        Raises:
+          ValueError: for a file, a field or a value that does not exist.
+        """
+        return None if self.name is None else _read_config(self.name, self.overrides)
+
+
+_config_flag: ConfigFlag | None = None
+
+
+def define_config(required: bool = False) -> ConfigFlag:
     """Defines --config and its overrides, `--config.group.field=value`."""
-    flag = config_flags.DEFINE_config_file(
-        "config", None, "A file of configs/, with its variant: configs/ssd.py:300,voc"
-    )
-    if required:
-        flags.mark_flag_as_required("config")
-    return flag
+    global _config_flag
+    _config_flag = ConfigFlag(required)
+    return _config_flag
+
+
+def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Returns the words of a command line that are no overrides, and the overrides.
+
+    Raises:
+      ValueError: for an override without a value.
+    """
+    rest: list[str] = []
+    found: dict[str, str] = {}
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            return [*rest, word, *words], found
+        match = _OVERRIDE.fullmatch(word)
+        if match is None:
+            rest.append(word)
+            continue
+        path, value = match.groups()
+        if value is None:
+            value = next(words, None)
+        if value is None:
+            raise ValueError(f"--{path}: expected a value, as in --{path}=VALUE")
+        found[path] = value
+    return rest, found
 
 
 def read_config(text: str) -> config.Experiment:
@@ -46,18 +104,19 @@ def read_config(text: str) -> config.Experiment:
     Raises:
       ValueError: for what --config would refuse.
     """
-    values = flags.FlagValues()
     try:
-        words = shlex.split(text)
-        argv = ["", *(f"--config={word}" for word in words[:1]), *words[1:]]
-        flag = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
-        rest = values(argv)[1:]
-        if flag.value is None or rest:
-            raise ValueError(f"expected FILE[:VARIANT] [--config.x=y ...], got {text!r}")
-        _ = flag.value.name
-    except _FLAG_ERRORS as error:
-        raise ValueError(f"in {text!r}: {_in_a_line(error)}") from None
-    return config.resolve(flag.value)
+        rest, overrides = take_overrides(shlex.split(text))
+        if len(rest) != 1:
+            raise ValueError("expected FILE[:VARIANT] [--config.x=y ...]")
+        return config.resolve(_read_config(rest[0], overrides))
+    except ValueError as error:
+        raise ValueError(f"in {text!r}: {error}") from None
+
+
+def _read_config(name: str, overrides: dict[str, str]) -> dict[str, Any]:
+    values = config.read_file(name)
+    config.override(values, overrides)
+    return values
 
 
 def define_workdir() -> flags.FlagHolder:
@@ -101,7 +160,7 @@ def initialize_distributed() -> None:
         )
 
 
-def experiment_from(flag: flags.FlagHolder, workdir: pathlib.Path) -> config.Experiment:
+def experiment_from(flag: ConfigFlag, workdir: pathlib.Path) -> config.Experiment:
     """Returns the config of --config, or the one that the workdir's run saved.
 
     Raises:
@@ -123,17 +182,7 @@ def print_table(table: rich.table.Table) -> None:
 
 def positional() -> list[str]:
     """Returns the words of the command line that belong to no flag."""
-    return flags.FLAGS(sys.argv)[1:]
-
-
-def _in_a_line(error: Exception) -> str:
-    """Returns the text of one of _FLAG_ERRORS, without the traceback that a config file's has."""
-    text = str(error).strip()
-    if "Traceback" in text:
-        text = text.splitlines()[-1].partition(": ")[2]
-    if isinstance(error, AttributeError):  # its text is a repr
-        text = text.strip("'\"").replace("\\'", "'").replace("\\n", " ")
-    return " ".join(text.split())
+    return flags.FLAGS(take_overrides(sys.argv)[0])[1:]
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -157,16 +206,17 @@ def run(main: Callable[[], int | None]) -> None:
             return 1
 
     def parse(argv: Sequence[str]) -> list[str]:
-        # ml_collections keeps a missing file for the first use.
         try:
-            rest = flags.FLAGS(argv)
-            if "config" in flags.FLAGS and flags.FLAGS.config is not None:
-                _ = flags.FLAGS.config.name
-            return rest
-        except _FLAG_ERRORS as error:
-            if "--debug" in argv:
-                raise
-            print(f"error: in the flags: {_in_a_line(error)}", file=sys.stderr)
+            rest, overrides = take_overrides(argv)
+            if overrides and (
+                _config_flag is None or not flags.FLAGS(rest) or not _config_flag.name
+            ):
+                raise ValueError(f"--{next(iter(overrides))} changes a config: give --config, too")
+            if _config_flag is not None:
+                _config_flag.overrides.update(overrides)
+            return flags.FLAGS(rest)
+        except (flags.Error, ValueError) as error:
+            print(f"error: in the flags: {error}", file=sys.stderr)
             sys.exit(1)
 
     app.run(guarded, flags_parser=parse)

@@ -10,8 +10,9 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from launch import cli
-from ssd_jax.study import comparison
+from ssd_jax.sweeps import comparison
+
+from . import cli
 
 _PER_CLASS = flags.DEFINE_bool("per_class", False, "VOC07's AP of every class, too.")
 

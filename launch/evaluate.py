@@ -12,11 +12,12 @@ import jax
 from absl import flags
 from jaxtyping import PyTree
 
-from launch import cli
 from ssd_jax import config, detectors
 from ssd_jax.evaluate.evaluator import Evaluator
 from ssd_jax.pretrained import detector_file
 from ssd_jax.train import checkpoint
+
+from . import cli
 
 CONFIG = cli.define_config()
 WORKDIR, WEIGHTS = cli.define_trained()

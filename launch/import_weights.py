@@ -14,25 +14,24 @@ The output serves launch.predict and launch.evaluate as --weights, and launch.tr
   refinedet320, refinedet512 Caffe (the authors'), RefineDet.PyTorch
 """
 
-import importlib
 import logging
 import pathlib
 
 from absl import flags
-from ml_collections import ConfigDict
 
-from launch import cli
 from ssd_jax import config
 from ssd_jax.pretrained import detector_file, detectors, files
 
+from . import cli
+
 _CONFIGS = {
-    "ssd300_voc": "ssd:300,voc",
-    "ssd300_coco": "ssd:300,coco",
-    "ssd512_voc": "ssd:512,voc",
-    "ssd512_coco": "ssd:512,coco",
-    "mobilenet_ssd": "mobilenet_ssd:300,voc",
-    "refinedet320": "refinedet:320,vgg16,voc",
-    "refinedet512": "refinedet:512,vgg16,voc",
+    "ssd300_voc": "ssd.py:300,voc",
+    "ssd300_coco": "ssd.py:300,coco",
+    "ssd512_voc": "ssd.py:512,voc",
+    "ssd512_coco": "ssd.py:512,coco",
+    "mobilenet_ssd": "mobilenet_ssd.py:300,voc",
+    "refinedet320": "refinedet.py:320,vgg16,voc",
+    "refinedet512": "refinedet.py:512,vgg16,voc",
 }
 
 _SOURCE = flags.DEFINE_string("source", None, "The file.", required=True)
@@ -55,12 +54,9 @@ _SHOWN = 5
 log = logging.getLogger("ssd_jax")
 
 
-def config_of(model: str) -> ConfigDict:
-    """Returns the config of the network that a model is."""
-    module, _, variant = _CONFIGS[model].partition(":")
-    values = importlib.import_module(f"configs.{module}").get_config(variant)
-    values.name = model
-    return values
+def config_of(model: str) -> dict[str, Any]:
+    """Returns the config of the network that a model is, as nested dicts."""
+    return config.read_file(f"configs/{_CONFIGS[model]}") | {"name": model}
 
 
 def main() -> None:
@@ -71,7 +67,7 @@ def main() -> None:
     arrays = files.read(pathlib.Path(_SOURCE.value), _FORMAT.value)
     family = detectors.find(arrays, _MODEL.value)
     values = config_of(_MODEL.value)
-    values.update_from_flattened_dict(dict(family.overrides))
+    config.override(values, family.overrides)
     imported = detectors.convert(
         arrays,
         family,

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from absl import flags
 from PIL import Image
 
-from launch import cli
 from ssd_jax import draw
 from ssd_jax.data import images
 from ssd_jax.evaluate.coco_results import write_coco_results
 from ssd_jax.predict import Picture, Predictor
+
+from . import cli
 
 WORKDIR, WEIGHTS = cli.define_trained()
 INPUT = flags.DEFINE_multi_string(

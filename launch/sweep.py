@@ -26,12 +26,12 @@ from collections.abc import Sequence
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 
-from launch import cli, local_trials, slurm_trials
-from ssd_jax.study import sweep_coverage, sweep_report, sweep_results, trials
-from ssd_jax.study.sweep_folder import STATES, Progress, SweepFolder, seconds_left
+from ssd_jax.sweeps import anchor_coverage, local, plan, report, results, slurm
+from ssd_jax.sweeps.folder import STATES, Progress, SweepFolder, seconds_left
 from ssd_jax.train.metrics import duration
+
+from . import cli
 
 _CONFIG = cli.define_config()
 _WORKDIR = cli.define_workdir()
@@ -58,16 +58,13 @@ class Sweep:
         """
         if not _SWEEP.value:
             raise ValueError("--sweep: name a file of configs/sweeps/")
-        self.file = trials.read(_SWEEP.value)
+        self.file = plan.read(_SWEEP.value)
         if _CONFIG.value is None:
             raise ValueError(f"--config: expected one, since {self.file.path} names none")
-        flag = flags.FLAGS["config"]
-        self.config = config_flags.get_config_filename(flag)
-        overrides = config_flags.get_override_values(flag)
-        self.overrides = {f"config.{path}": value for path, value in overrides.items()}
-        self.plan = trials.plan(_CONFIG.value.to_dict(), self.file, self.overrides)
+        self.config, self.overrides = _CONFIG.name, _CONFIG.overrides
+        self.plan = plan.plan(_CONFIG.value, self.file, self.overrides)
         for trial in self.plan.trials:
-            trials.flags(trial, self.file, self.overrides)
+            plan.flags(trial, self.file, self.overrides)
             if not trial.experiment.data.eval:
                 raise ValueError(
                     f"{self.file.path}, {trial.name}: expected a data set to score on, got an "
@@ -76,15 +73,15 @@ class Sweep:
         self.folder = SweepFolder(pathlib.Path(_WORKDIR.value))
         self.folder.check(self.plan.trials)
 
-    def train_command(self, trial: trials.Trial, workdir: pathlib.Path) -> list[str]:
+    def train_command(self, trial: plan.Trial, workdir: pathlib.Path) -> list[str]:
         """Returns the arguments of launch.train for a trial."""
         return [
             *("-m", "launch.train", f"--config={self.config}"),
-            *trials.flags(trial, self.file, self.overrides),
+            *plan.flags(trial, self.file, self.overrides),
             f"--workdir={workdir}",
         ]
 
-    def command(self, trial: trials.Trial) -> list[str]:
+    def command(self, trial: plan.Trial) -> list[str]:
         """Returns the command that runs a trial; all trials share one cache of programs."""
         cache = str(self.folder.root.absolute() / "compilation_cache")
         if flags.FLAGS["compilation_cache"].present:
@@ -94,7 +91,7 @@ class Sweep:
 
     def progress(self) -> list[Progress]:
         """Returns how far every trial is."""
-        jobs = slurm_trials.working(self.folder, self.plan.trials)
+        jobs = slurm.working(self.folder, self.plan.trials)
         return [
             self.folder.progress(trial, elsewhere=trial.name in jobs) for trial in self.plan.trials
         ]
@@ -108,13 +105,13 @@ class Sweep:
         """Writes report.html and results.csv."""
         progress = self.progress()
         scored = [one.trial for one in progress if one.state == "finished"]
-        found = sweep_coverage.of_settings(scored, self.folder.root)
-        results = sweep_results.collect(self.folder, progress, found)
-        sweep_results.write_csv(results, self.folder.root / "results.csv")
+        found = anchor_coverage.of_settings(scored, self.folder.root)
+        collected = results.collect(self.folder, progress, found)
+        results.write_csv(collected, self.folder.root / "results.csv")
         best, notes = "", []
-        if results.best is not None:
-            workdir = pathlib.Path("runs", results.best.name)
-            best = shlex.join(["python", *self.train_command(results.best.trial, workdir)])
+        if collected.best is not None:
+            workdir = pathlib.Path("runs", collected.best.name)
+            best = shlex.join(["python", *self.train_command(collected.best.trial, workdir)])
         if self.plan.duplicates:
             notes.append(
                 f"Left out: {self.plan.duplicates} of the sweep file that says the same as another "
@@ -125,8 +122,8 @@ class Sweep:
             notes.append(
                 "All trials: " + ", ".join(f"{path}={value}" for path, value in common.items())
             )
-        page = sweep_report.render(
-            results,
+        page = report.render(
+            collected,
             progress,
             title=f"{pathlib.Path(self.file.path).stem} on {self.config}",
             command=shlex.join(["python", "-m", "launch.sweep", *self.folder.arguments()]),
@@ -138,7 +135,7 @@ class Sweep:
         new.write_text(page)
         new.replace(self.folder.root / "report.html")
 
-    def ended(self, trial: trials.Trial) -> None:
+    def ended(self, trial: plan.Trial) -> None:
         """Says how a trial ended, and writes the report."""
         progress = self.progress()
         [one] = [each for each in progress if each.trial is trial]
@@ -186,11 +183,11 @@ def run(sweep: Sweep) -> None:
     todo = [one.trial for one in progress if one.state not in skipped]
     log.info("%d trials to run, %d done", len(todo), len(progress) - len(todo))
     if _EXECUTOR.value == "slurm":
-        options = slurm_trials.parse_options(_SLURM.value, parallel=_PARALLEL.value)
-        executor = slurm_trials.executor(sweep.folder.root / "slurm", options)
-        slurm_trials.run(todo, sweep.folder, sweep.command, executor, ended=sweep.ended)
+        options = slurm.parse_options(_SLURM.value, parallel=_PARALLEL.value)
+        executor = slurm.executor(sweep.folder.root / "slurm", options)
+        slurm.run(todo, sweep.folder, sweep.command, executor, ended=sweep.ended)
     else:
-        local_trials.LocalTrials(
+        local.LocalTrials(
             sweep.folder,
             sweep.command,
             parallel=_PARALLEL.value,
@@ -228,7 +225,7 @@ def with_defaults(argv: Sequence[str]) -> list[str]:
     sweep = _given(argv, "sweep")
     if sweep and not _given(argv, "config"):
         try:
-            own = trials.read(sweep).config
+            own = plan.read(sweep).config
         except ValueError:
             own = ""
         if own:

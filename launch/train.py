@@ -6,9 +6,10 @@ python -m launch.train --config configs/ssd.py:300,voc --workdir DIR [--config.g
 import logging
 import pathlib
 
-from launch import cli
 from ssd_jax import config
 from ssd_jax.train import loop
+
+from . import cli
 
 CONFIG = cli.define_config(required=True)
 WORKDIR = cli.define_workdir()

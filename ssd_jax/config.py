@@ -138,11 +138,9 @@ def defaults() -> ml_collections.ConfigDict:
 
 def part(value: Any) -> ml_collections.ConfigDict:
     """Returns a part, such as `ResNet(depth=50)`, as a config file assigns it to its group."""
-    values = settings.to_dict(value)
-    for registry in settings.registries(Experiment):
-        if type(value) in registry:
-            values = {settings.NAME: registry.name_of(value), **values}
-    return ml_collections.ConfigDict(values)
+    name = settings.part_name(Experiment, value)
+    own = {} if name is None else {settings.NAME: name}
+    return ml_collections.ConfigDict(own | settings.to_dict(value))
 
 
 def parse_variant(text: str, file: str, *choices: tuple[str, ...]) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class Predictor:
         self._mesh = data_mesh()
         self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
         if detector is None:
-            detector, variables = detectors.fold(experiment, variables)
+            detector, variables = detectors.build(experiment).fold(variables)
         self._variables = jax.device_put(variables, replicated(self._mesh))
         self._detect = make_detect_step(detector, self._mesh)
 

@@ -11,7 +11,7 @@ def load(name: str, flag: str) -> types.ModuleType:
     """Runs a file and returns it as a module.
 
     A file in a package is imported as a part of it, so that it may import its neighbours. A file of
-    `configs` that is not there is taken from the installed package.
+    `configs` that is not there is taken from those that come with this library.
 
     Args:
         name: the path of the file.
@@ -21,9 +21,10 @@ def load(name: str, flag: str) -> types.ModuleType:
         ValueError: where there is no such file, or it raises an exception.
     """
     path = pathlib.Path(name)
-    installed = pathlib.Path(__file__).parent / path
-    if not path.is_file() and path.parts[:1] == ("configs",) and installed.is_file():
-        path = installed
+    if not path.is_file() and path.parts[:1] == ("configs",):
+        # Of the installed package, or of the checkout.
+        own = (pathlib.Path(__file__).parents[i] / path for i in (0, 1))
+        path = next((file for file in own if file.is_file()), path)
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"{flag}: expected a Python file, and there is none called {name}")
     try:

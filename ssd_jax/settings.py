@@ -93,7 +93,9 @@ def override(cls: type, values: dict[str, Any], changes: Mapping[str, Any], top:
 def _override(cls: type, values: dict[str, Any], path: str, value: Any, top: str) -> None:
     first, *names = path.split(".")
     if first != top or not names:
-        raise ValueError(f"{path}: expected a field such as {top}.train.steps{_near(cls, path, top)}")
+        raise ValueError(
+            f"{path}: expected a field such as {top}.train.steps{_near(cls, path, top)}"
+        )
     kind: Any = cls
     for i, name in enumerate(names):
         where = ".".join([top, *names[:i]])
@@ -147,6 +149,12 @@ def registries(cls: type) -> Iterator[Registry]:
                 yield from registries(registry[name])
         elif dataclasses.is_dataclass(kind):
             yield from registries(kind)
+
+
+def part_name(cls: type, value: Any) -> str | None:
+    """Returns the name of a part, by the registries of a dataclass; None for any other value."""
+    found = (r.name_of(value) for r in registries(cls) if type(value) in r)
+    return next(found, None)
 
 
 def registry_of(kind: Any) -> Registry | None:
@@ -208,7 +216,9 @@ def _absent(
     near = difflib.get_close_matches(name, hints, n=1, cutoff=0.6)
     if near:
         return f"there is no such field; did you mean {where}.{near[0]}?"
-    return f"there is no such field{_near(cls, f'{where}.{name}', top) or _suggest(name, list(hints))}"
+    return (
+        f"there is no such field{_near(cls, f'{where}.{name}', top) or _suggest(name, list(hints))}"
+    )
 
 
 def _near(cls: type, path: str, top: str) -> str:

@@ -64,7 +64,7 @@ def tiny(shapes_dir: pathlib.Path):
     ssd.small_network(tiny)
     tiny.model.image_size = (64, 64)  # maps 8, 4, 2
     tiny.model.width = 0.02
-    tiny.model.extras = ((256, 512, 3, 2, 1),)
+    tiny.model.extras.layers = ((256, 512, 3, 2, 1),)
     tiny.anchors.ratios = ((2.0,), (2.0, 3.0), (2.0,))
     tiny.data.train, tiny.data.eval = "shapes:train", "shapes:val"
     tiny.data.data_dir = str(shapes_dir)

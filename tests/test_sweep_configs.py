@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ssd_jax.detectors.anchors import experiment_spec
 
 import configs
 from ssd_jax import detectors
-from ssd_jax.detectors.anchors import experiment_spec
-from ssd_jax.study import trials
+from ssd_jax.sweeps import plan as trials
 from ssd_jax.train.step import augment_spec
 from ssd_jax.types import Targets
 

@@ -8,7 +8,7 @@ middle maps. DSSD: the same sizes, and ratios of 1.6, 2 and 3 everywhere.
 On a laptop: --config configs/refinedet.py:small,vgg16,bccd.
 """
 
-from ssd_jax.study import sweeps
+from ssd_jax import sweeps
 
 CONFIG = "configs/refinedet.py:320,vgg16,voc"
 

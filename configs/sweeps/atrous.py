@@ -7,7 +7,7 @@ halves the map, so that fc7 has 10 x 10 cells; conv5_3, with 19 x 19, is predict
 last extra layer is left out. The maps, the anchors and their number are then the same.
 """
 
-from ssd_jax.study import sweeps
+from ssd_jax import sweeps
 
 from .. import ssd
 

@@ -6,7 +6,7 @@ Published for SSD300, VOC07+12 on VOC07 test: flip alone 65.5, with crop and col
 expansion too 77.2.
 """
 
-from ssd_jax.study import sweeps
+from ssd_jax import sweeps
 
 CONFIG = "configs/ssd.py:300,voc"
 

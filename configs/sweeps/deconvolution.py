@@ -8,7 +8,7 @@ on VOC07 test: sum 78.4, product 78.6. On a laptop, in one stage:
 --config configs/small_objects.py:pm.
 """
 
-from ssd_jax.study import sweeps
+from ssd_jax import sweeps
 
 CONFIG = "configs/dssd.py:321,voc,dssd"
 

@@ -15,7 +15,7 @@ expansion, VOC07+12 on VOC07 test, with and without anchors across the border:
     conv7                                              62.4  64.0    8664
 """
 
-from ssd_jax.study import sweeps
+from ssd_jax import sweeps
 
 from .. import ssd
 

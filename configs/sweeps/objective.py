@@ -5,7 +5,7 @@
 The first of each list is the paper's, and shared by all: settings that say the same are run once.
 """
 
-from ssd_jax.study import sweeps
+from ssd_jax import sweeps
 
 CONFIG = "configs/quickstart.py"
 LISTS = {

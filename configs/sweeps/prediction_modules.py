@@ -6,7 +6,7 @@ Published for SSD321, VOC07+12 on VOC07 test: without a module (a) 76.4, with (c
 On a laptop: --config configs/small_objects.py:ssd_resnet.
 """
 
-from ssd_jax.study import sweeps
+from ssd_jax import sweeps
 
 CONFIG = "configs/dssd.py:321,voc,ssd"
 

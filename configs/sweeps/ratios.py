@@ -6,7 +6,7 @@ Published for SSD300 without expansion, VOC07+12 on VOC07 test: 74.3; without 3 
 without 2 and 1/2 too 71.6.
 """
 
-from ssd_jax.study import sweeps
+from ssd_jax import sweeps
 
 from .. import ssd
 

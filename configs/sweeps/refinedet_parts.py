@@ -8,7 +8,7 @@ two settings, which the paper does not have, leave out one part alone. On a lapt
 --config configs/small_objects.py:refinedet.
 """
 
-from ssd_jax.study import sweeps
+from ssd_jax import sweeps
 
 CONFIG = "configs/refinedet.py:320,vgg16,voc"
 

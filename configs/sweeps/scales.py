@@ -5,7 +5,7 @@
 15 settings and two seeds of each: 30 runs of 800 steps, about two minutes each on two idle cores.
 """
 
-from ssd_jax.study import sweeps
+from ssd_jax import sweeps
 
 CONFIG = "configs/quickstart.py"
 COMMON = {

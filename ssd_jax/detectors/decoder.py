@@ -51,9 +51,7 @@ class Decoder:
         """Whether it asks for more than one view of a picture."""
         return self.test_flip or self.test_scales != (1.0,)
 
-    def suppress(
-        self, boxes_xyxy: Float[Array, "A 4"], scores: Float[Array, "A C"]
-    ) -> Detections:
+    def suppress(self, boxes_xyxy: Float[Array, "A 4"], scores: Float[Array, "A C"]) -> Detections:
         """Returns one image's detections; see `ops.nms.multiclass_nms`."""
         return nms.multiclass_nms(
             boxes.clip(boxes_xyxy) if self.clip_before_nms else boxes_xyxy,

@@ -106,7 +106,9 @@ class SingleShot:
 
     def sources(self) -> Network:
         """Returns the network of the backbone and the extras, images -> maps, finest first."""
-        return self.extras.module(self.backbone.module(self.style("backbone")), self.style("extras"))
+        return self.extras.module(
+            self.backbone.module(self.style("backbone")), self.style("extras")
+        )
 
     def network(self, boxes_per_cell: Sequence[int]) -> Network:
         """Returns the whole network, images -> predictions."""

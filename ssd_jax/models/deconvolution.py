@@ -90,7 +90,9 @@ class DeconvolutionModule(nn.Module):
         style = self.style.added()
         kernel, stride = _window(finer.shape[1:3], deeper.shape[1:3])
         # No bias: BatchNorm follows, with a convolution between that passes a constant on.
-        up = TransposedConv(self.channels, kernel, stride, use_bias=False, dtype=style.dtype, name="up")
+        up = TransposedConv(
+            self.channels, kernel, stride, use_bias=False, dtype=style.dtype, name="up"
+        )
         y = ConvLayer(self.channels, activation=False, style=style, name="up_conv")(
             up(deeper), train=train
         )

@@ -1,7 +1,5 @@
 """A whole detector in one file: its config and its variables, as .npz."""
 
-import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -34,7 +32,7 @@ def save(path: pathlib.Path, experiment: config.Experiment, variables: PyTree) -
     if path.suffix != SUFFIX:
         raise ValueError(f"detector_file.save: expected a name that ends in {SUFFIX}, got {path}")
     arrays = flax.traverse_util.flatten_dict(jax.device_get(variables), sep="/")
-    text = json.dumps(dataclasses.asdict(experiment)).encode()
+    text = config.to_json(experiment).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.stem}.unfinished{SUFFIX}")
     np.savez(unfinished, **{_CONFIG: np.frombuffer(text, np.uint8)}, **arrays)
@@ -53,7 +51,7 @@ def of_arrays(arrays: Mapping[str, np.ndarray], source: str) -> DetectorFile:
       ValueError: where its config is none of this version's.
     """
     try:
-        experiment = config.resolve(json.loads(arrays[_CONFIG].tobytes()))
+        experiment = config.from_json(arrays[_CONFIG].tobytes().decode())
     except (ValueError, KeyError) as error:
         raise ValueError(f"{source}: {_CONFIG} is not the config of a detector: {error}") from None
     rest = {name: value for name, value in arrays.items() if name != _CONFIG}

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ssd_jax import config, detectors
-from ssd_jax.detectors.anchors import boxes_per_cell
 from ssd_jax.pretrained import class_names, mobilenet_ssd, refinedet, ssd
 from ssd_jax.pretrained.released import Released
 
@@ -88,8 +87,7 @@ def convert(
       ValueError: where the file lacks an array, or one has another shape than ours.
     """
     theirs = family.convert(arrays, family.input)
-    num_maps = len(experiment.model.sources) + len(experiment.model.extras)
-    boxes = boxes_per_cell(experiment.anchors, num_maps)
+    boxes = experiment.anchors.per_cell(experiment.model.num_maps)
     scores = theirs["params/head1/logits/bias"].size
     if scores % boxes[0]:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import fnmatch
 import logging
+import operator
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -160,13 +161,10 @@ def _file(
             f"arrays are {', '.join(list(values)[:_SHOWN])}"
         )
     for name, released in family.settings.items():
-        if getattr(experiment.model, name) != released:
-            log.warning(
-                "config.model.%s is %r; these weights were trained with %r",
-                name,
-                getattr(experiment.model, name),
-                released,
-            )
+        ours = operator.attrgetter(name)(experiment.model)
+        if ours != released:
+            message = "config.model.%s is %r; these weights were trained with %r"
+            log.warning(message, name, ours, released)
     converted = family.convert(values, experiment.input)
     used = set(family.used)
     # Under their own names, so that the account lists them.

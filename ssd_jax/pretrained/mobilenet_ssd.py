@@ -4,19 +4,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ssd_jax import config
-from ssd_jax.models.mobilenet import V1_FEATURES
+from ssd_jax.detectors.input import Input
+from ssd_jax.models.mobilenet_v1 import FEATURES
 from ssd_jax.pretrained.released import Entry, Released, caffe_conv, caffe_norm, from_oihw
 
 _NUM_EXTRAS = 4
 # The prototxt multiplies by .007843.
-INPUT = config.Input((127.5,) * 3, (1 / 0.007843,) * 3, "bgr")
+INPUT = Input((127.5,) * 3, (1 / 0.007843,) * 3, "bgr")
 
 
 def _layers() -> dict[str, str]:
     """Ours by Caffe's name."""
     layers = {"backbone/conv0": "conv0"}
-    for i in range(1, len(V1_FEATURES)):
+    for i in range(1, len(FEATURES)):
         layers[f"backbone/conv{i}_depthwise"] = f"conv{i}/dw"
         layers[f"backbone/conv{i}_pointwise"] = f"conv{i}"
     for i in range(1, _NUM_EXTRAS + 1):
@@ -51,7 +51,7 @@ def _deployed(ours: str, theirs: str) -> dict[str, Entry]:
 
 _FIRST = "params/backbone/conv0/conv/kernel"
 # Caffe's own epsilon.
-_OVERRIDES = {"model.batch_norm_epsilon": 1e-5, "decoder.pre_nms_top_k": 100}
+_OVERRIDES = {"config.model.batch_norm_epsilon": 1e-5, "config.decoder.pre_nms_top_k": 100}
 
 TRAINED = Released(
     name="MobileNet-SSD of Caffe",
@@ -67,5 +67,5 @@ DEPLOYED = Released(
     table=_table(_deployed),
     first=_FIRST,
     input=INPUT,
-    overrides=_OVERRIDES | {"model.folded": True},
+    overrides=_OVERRIDES | {"config.model.folded": True},
 )

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ssd_jax import config
-from ssd_jax.models.mobilenet import V1_FEATURES
+from ssd_jax.detectors.input import Input
+from ssd_jax.models.mobilenet_v1 import FEATURES
 from ssd_jax.pretrained.released import Entry, Released, caffe_norm, from_oihw
 
 
@@ -14,7 +14,7 @@ def _depthwise(kernel: np.ndarray) -> np.ndarray:
 
 def _table() -> dict[str, Entry]:
     layers = {"conv0": ("Conv2d_0", Entry("weights"))}
-    for i in range(1, len(V1_FEATURES)):
+    for i in range(1, len(FEATURES)):
         depthwise = Entry("depthwise_weights", _depthwise)
         layers[f"conv{i}_depthwise"] = (f"Conv2d_{i}_depthwise", depthwise)
         layers[f"conv{i}_pointwise"] = (f"Conv2d_{i}_pointwise", Entry("weights"))
@@ -57,7 +57,7 @@ TF_SLIM = Released(
     signature=("MobilenetV1/Conv2d_0/weights",),
     table=_table(),
     first="params/backbone/conv0/conv/kernel",
-    input=config.Input((127.5,) * 3, (127.5,) * 3, "rgb"),
+    input=Input((127.5,) * 3, (127.5,) * 3, "rgb"),
     settings={"batch_norm": True, "batch_norm_epsilon": 1e-3, "padding": "same"},
 )
 CAFFE = Released(
@@ -65,6 +65,6 @@ CAFFE = Released(
     signature=("conv2_1/dw/0", "conv6/sep/0", "conv1/bn/0"),
     table=_caffe_table(),
     first="params/backbone/conv0/conv/kernel",
-    input=config.Input((123.68, 116.78, 103.94), (1 / 0.017,) * 3, "bgr"),
+    input=Input((123.68, 116.78, 103.94), (1 / 0.017,) * 3, "bgr"),
     settings={"batch_norm": True, "batch_norm_epsilon": 1e-5, "padding": "symmetric"},
 )

@@ -1,12 +1,12 @@
 """MobileNetV2 of torchvision."""
 
-from ssd_jax.models.mobilenet import V2_NUM_BLOCKS
+from ssd_jax.models.mobilenet_v2 import NUM_BLOCKS
 from ssd_jax.pretrained.released import TORCHVISION_INPUT, Entry, Released, torch_layer
 
 
 def _table() -> dict[str, Entry]:
     table = torch_layer("conv0", "features.0.0", "features.0.1")
-    for i in range(1, V2_NUM_BLOCKS + 1):
+    for i in range(1, NUM_BLOCKS + 1):
         prefix = f"features.{i}.conv"
         # The first block has no expansion.
         parts = ("depthwise",) if i == 1 else ("expand", "depthwise")

@@ -61,7 +61,7 @@ def _port() -> Released:
         table=table,
         first=_FIRST,
         input=PORT_INPUT,
-        overrides={"anchors.clip": "cxcywh"},
+        overrides={"config.anchors.clip": "cxcywh"},
     )
 
 

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssd_jax import config
+from ssd_jax.detectors.input import Input
 
 _SHOWN = 3
 _SAME_MEAN = 1.0  # grey levels: of 0-255, below what a picture's compression changes
 
 # torchvision's means and deviations of pictures on 0-1.
-TORCHVISION_INPUT = config.Input((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "rgb")
+TORCHVISION_INPUT = Input((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "rgb")
 
 
 class Entry(NamedTuple):
@@ -98,7 +98,7 @@ class Released:
       first: the first convolution's kernel, among ours.
       input: what the network was trained to see.
       settings: fields of config.model that the weights were trained with.
-      overrides: of a detector, fields of the whole config, as "anchors.clip", that differ from
+      overrides: of a detector, fields of the whole config, as "config.anchors.clip", that differ from
         those of its network here.
     """
 
@@ -106,7 +106,7 @@ class Released:
     signature: tuple[str, ...]
     table: Mapping[str, Entry]
     first: str
-    input: config.Input
+    input: Input
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -120,9 +120,7 @@ class Released:
         names = [name for x in self.table.values() for name in (x.theirs, x.divisor) if name]
         return tuple(dict.fromkeys(names))
 
-    def convert(
-        self, arrays: Mapping[str, np.ndarray], wanted: config.Input
-    ) -> dict[str, np.ndarray]:
+    def convert(self, arrays: Mapping[str, np.ndarray], wanted: Input) -> dict[str, np.ndarray]:
         """Returns the arrays under our names, in our layouts, for a network with another input.
 
         Raises:
@@ -152,7 +150,7 @@ def _divisor(entry: Entry, arrays: Mapping[str, np.ndarray]) -> np.float32:
     return np.float32(value.item() or 1)
 
 
-def _for_input(kernel: np.ndarray, trained: config.Input, wanted: config.Input) -> np.ndarray:
+def _for_input(kernel: np.ndarray, trained: Input, wanted: Input) -> np.ndarray:
     """Returns the first kernel for pixels in another order and on another scale: exactly the same.
 
     Another mean would need a bias that differs at the border, where zeros are padded.

@@ -1,6 +1,6 @@
 """ResNet-50 and ResNet-101 of torchvision (and timm, which kept its names) and of Caffe."""
 
-from ssd_jax import config
+from ssd_jax.detectors.input import Input
 from ssd_jax.models.resnet import block_names
 from ssd_jax.pretrained.released import (
     TORCHVISION_INPUT,
@@ -65,7 +65,7 @@ TORCHVISION = {
         table=_torch_table(depth),
         first=_FIRST,
         input=TORCHVISION_INPUT,
-        settings={"batch_norm": True, "batch_norm_epsilon": 1e-5, "resnet_form": "torchvision"},
+        settings={"batch_norm": True, "batch_norm_epsilon": 1e-5, "backbone.form": "torchvision"},
     )
     for depth in (101, 50)
 }
@@ -76,8 +76,8 @@ CAFFE = {
         table=_caffe_table(depth),
         first=_FIRST,
         # Its mean is a picture, whose mean colour this is.
-        input=config.Input((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "bgr"),
-        settings={"batch_norm": True, "batch_norm_epsilon": 1e-5, "resnet_form": "original"},
+        input=Input((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "bgr"),
+        settings={"batch_norm": True, "batch_norm_epsilon": 1e-5, "backbone.form": "original"},
     )
     for depth in (101, 50)
 }

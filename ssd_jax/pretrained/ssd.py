@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ssd_jax import config
+from ssd_jax.detectors.input import Input
 from ssd_jax.pretrained import vgg16
 from ssd_jax.pretrained.released import Entry, Released, caffe_conv, torch_conv
 
@@ -13,11 +13,11 @@ _NORM = "params/conv4_3_norm/scale"
 # conv4_3's place among torchvision's `features`; what follows it is in `extra`.
 _FEATURES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
 
-CAFFE_INPUT = config.Input((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "bgr")
+CAFFE_INPUT = Input((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "bgr")
 # The port loads pictures in OpenCV's order, subtracts the mean and turns them round.
-PORT_INPUT = config.Input((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "rgb")
+PORT_INPUT = Input((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "rgb")
 # Means of .48235, .45882, .40784 on 0-1, and a division by 1/255.
-_TORCHVISION_INPUT = config.Input((122.99925, 116.9991, 103.9992), (1.0, 1.0, 1.0), "rgb")
+_TORCHVISION_INPUT = Input((122.99925, 116.9991, 103.9992), (1.0, 1.0, 1.0), "rgb")
 
 
 def _caffe(size: int) -> Released:
@@ -56,7 +56,7 @@ def _port() -> Released:
         table=table,
         first=_FIRST,
         input=PORT_INPUT,
-        overrides={"anchors.clip": "cxcywh", "decoder.pre_nms_top_k": 200},
+        overrides={"config.anchors.clip": "cxcywh", "config.decoder.pre_nms_top_k": 200},
     )
 
 
@@ -81,7 +81,7 @@ def _torchvision() -> Released:
         table=table,
         first=_FIRST,
         input=_TORCHVISION_INPUT,
-        overrides={"anchors.clip": "sides", "decoder.clip_before_nms": True},
+        overrides={"config.anchors.clip": "sides", "config.decoder.clip_before_nms": True},
     )
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ssd_jax import config
+from ssd_jax.detectors.input import Input
 from ssd_jax.models.vgg import STAGES
 from ssd_jax.pretrained.released import TORCHVISION_INPUT, Entry, Released, Table, from_oihw
 
-CAFFE_INPUT = config.Input((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "bgr")
+CAFFE_INPUT = Input((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "bgr")
 
 CONVOLUTION_NAMES = tuple(
     f"conv{stage}_{i}" for stage, count, _ in STAGES for i in range(1, count + 1)
@@ -120,7 +120,7 @@ TORCH_REDUCED = Released(
     | _layer("fc6", Entry("31.weight", from_oihw), Entry("31.bias"))
     | _layer("fc7", Entry("33.weight", from_oihw), Entry("33.bias")),
     first=_FIRST,
-    input=config.Input((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "rgb"),
+    input=Input((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), "rgb"),
 )
 
 

@@ -12,24 +12,8 @@ RMSPROP_EPSILON = 1e-8
 
 
 def learning_rate(spec: config.Optimizer, total_steps: int) -> optax.Schedule:
-    """Returns the learning rate by step: a linear warm-up times a step or cosine schedule.
-
-    Raises:
-      ValueError: for an unknown schedule, or boundaries that do not rise.
-    """
-    if list(spec.boundaries) != sorted(set(spec.boundaries)):
-        raise ValueError(
-            f"config.optimizer.boundaries: expected rising steps, got {spec.boundaries}"
-        )
-    if spec.schedule == "step":
-        drops = dict.fromkeys(spec.boundaries, spec.decay_factor)
-        main = optax.piecewise_constant_schedule(spec.learning_rate, drops)
-    elif spec.schedule == "cosine":
-        main = optax.cosine_decay_schedule(spec.learning_rate, total_steps)
-    else:
-        raise ValueError(
-            f"config.optimizer.schedule: expected 'step' or 'cosine', got {spec.schedule!r}"
-        )
+    """Returns the learning rate by step: a linear warm-up times the schedule."""
+    main = spec.schedule.schedule(spec.learning_rate, total_steps)
     if spec.warmup_steps == 0:
         return main
     warm_up = optax.linear_schedule(spec.warmup_fraction, 1.0, spec.warmup_steps)

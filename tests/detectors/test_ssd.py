@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ssd_jax.detectors.normalization import normalize
 
 from ssd_jax import config, detectors
-from ssd_jax.detectors.normalization import normalize
 from ssd_jax.ops import boxes, coding, losses, matching
 from ssd_jax.types import Predictions, Targets
 

@@ -7,10 +7,10 @@ import caffe_nets
 import numpy as np
 import pytest
 from PIL import Image
+from ssd_jax.detectors.anchors import experiment_spec
 from typed import command
 
 from launch import cli
-from ssd_jax.detectors.anchors import experiment_spec
 
 TINY = [
     "--config=configs/quickstart.py",

@@ -7,7 +7,7 @@ from typed import command
 
 # As in test_commands.py, so that the compiled programs are the same.
 SWEEP = """
-from ssd_jax.study import sweeps
+from ssd_jax import sweeps
 
 CONFIG = "configs/quickstart.py"
 COMMON = {

@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from ssd_jax.models.layers import ConvLayer, L2Norm, Style, max_pool, scale_channels
 
 

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ssd_jax.models.layers import Style
+from ssd_jax.models.mobilenet import V1_FEATURES, V2_FEATURES, MobileNetV1, MobileNetV2
 
 from configs import mobilenet_ssd
 from ssd_jax import config, detectors
-from ssd_jax.models.layers import Style
-from ssd_jax.models.mobilenet import V1_FEATURES, V2_FEATURES, MobileNetV1, MobileNetV2
 
 
 def shapes(model, size):

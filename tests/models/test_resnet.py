@@ -2,8 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from ssd_jax.models.layers import Deconv, Style
+
 from ssd_jax.models.resnet import ResNet, block_names
 
 

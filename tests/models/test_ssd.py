@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from ssd_jax.models.layers import Style
 from ssd_jax.models.source_maps import SSD300_EXTRAS, SSD512_EXTRAS, SourceMaps
+
 from ssd_jax.models.ssd import SSD
 from ssd_jax.models.vgg import VGG16
 

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ssd_jax.models.layers import Style
+from ssd_jax.models.mobilenet import MobileNetV2
 
 from configs import ssd
 from ssd_jax import config, detectors
-from ssd_jax.models.layers import Style
-from ssd_jax.models.mobilenet import MobileNetV2
 from ssd_jax.models.resnet import ResNet
 from ssd_jax.models.vgg import VGG16
 from ssd_jax.pretrained import detectors as trained

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ssd_jax.models.layers import Style
+from ssd_jax.models.mobilenet import MobileNetV1
 
 from configs import mobilenet_ssd
 from ssd_jax import config, detectors
 from ssd_jax.data.images import decode
-from ssd_jax.models.layers import Style
-from ssd_jax.models.mobilenet import MobileNetV1
 from ssd_jax.pretrained import detector_file, files, initialize, mobilenet_v1
 
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from ssd_jax import config
 from ssd_jax.models.layers import Style
 from ssd_jax.models.mobilenet import MobileNetV1, MobileNetV2
+
+from ssd_jax import config
 from ssd_jax.models.resnet import ResNet
 from ssd_jax.models.vgg import VGG16
 from ssd_jax.pretrained import known, resnet, vgg16

@@ -1,0 +1,122 @@
+"""Coverage as tables: texts in rows, for a terminal and for a page alike."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import rich.box
+import rich.table
+import rich.text
+
+from ssd_jax.coverage import groups
+from ssd_jax.coverage.measure import Coverage
+
+
+class TextTable(NamedTuple):
+    """A title, headings and rows; the first column is text, the others are numbers."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    def terminal(self) -> rich.table.Table:
+        """Returns it as rich prints it."""
+        # A Text, where rich would make pictures of words like ":train:" in a str.
+        title = rich.text.Text(self.title)
+        table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD, title_justify="left")
+        for i, heading in enumerate(self.headings):
+            table.add_column(heading, justify="right" if i else "left", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*map(rich.text.Text, row))
+        return table
+
+
+def side_by_side(found: Sequence[Coverage], measured_on: str = "picture") -> list[TextTable]:
+    """Returns a table for each data set, with a row for each config, in the order given.
+
+    Args:
+      found: of the same or of several data sets.
+      measured_on: see `coverage.size_classes`.
+    """
+    headings = (
+        *("config", "anchors", "covered", "small", "medium", "large"),
+        *("forced", "best IoU", "positives", "unused", "crossing"),
+    )
+    tables = []
+    for data in dict.fromkeys(one.data for one in found):
+        same = [one for one in found if one.data == data]
+        rows = []
+        for one in same:
+            figures = one.figures(measured_on)
+            rows.append(
+                (
+                    one.name,
+                    f"{one.spec.num_anchors:,}",
+                    fraction(figures["covered"]),
+                    *(fraction(figures[f"covered_{x}"]) for x in ("small", "medium", "large")),
+                    fraction(figures["forced"]),
+                    fraction(figures["best_iou"]),
+                    number(figures["positives"]),
+                    fraction(figures["unused"]),
+                    fraction(figures["crossing"]),
+                )
+            )
+        title = f"{data}: {len(same[0].labels):,} objects of {same[0].num_images:,} images"
+        tables.append(TextTable(title, headings, rows))
+    return tables
+
+
+def details(coverage: Coverage, measured_on: str = "picture") -> list[TextTable]:
+    """Returns the tables by size, aspect, class and map, and one of the maps' anchors."""
+    where = "pixels of the picture" if measured_on == "picture" else "pixels of the input"
+    titles = {
+        "size": f"by size, {where} (32 x 32, 96 x 96)",
+        "aspect": "by aspect on the input",
+        "class": "by class",
+        "map": "by the map of the best matched anchor",
+    }
+    tables = []
+    for division, rows in groups.groups(coverage, measured_on).items():
+        texts = [
+            (
+                row.name,
+                f"{row.objects:,}",
+                fraction(row.covered),
+                fraction(row.forced),
+                fraction(row.best_iou),
+                number(row.positives),
+            )
+            for row in rows
+        ]
+        headings = ("", "objects", "covered", "forced", "best IoU", "positives")
+        tables.append(TextTable(titles[division], headings, texts))
+    texts = [
+        (
+            row.name,
+            f"{row.anchors:,}",
+            fraction(row.unused),
+            fraction(row.crossing),
+            f"{row.positives:,}",
+        )
+        for row in groups.maps(coverage)
+    ]
+    headings = ("map", "anchors", "unused", "crossing", "matches")
+    return [*tables, TextTable("the anchors of each map", headings, texts)]
+
+
+EXPLANATION = (
+    "covered: share of objects with an anchor at the matching IoU; forced: matched only by the "
+    "bipartite rule; best IoU: mean of the objects' largest; positives: mean number of anchors "
+    "trained towards an object; unused: share of anchors that no object is matched with; crossing: "
+    "share of anchors that reach over the border."
+)
+
+
+def fraction(value: float) -> str:
+    """Returns ".879", or a dash of nan."""
+    return "-" if math.isnan(value) else f"{value:.3f}".replace("0.", ".", 1)
+
+
+def number(value: float) -> str:
+    """Returns "8.06", or a dash of nan."""
+    return "-" if math.isnan(value) else f"{value:.2f}"

@@ -1,1 +1,0 @@
-"""Looking at what configs do with a data set: before training, and over the runs of a sweep."""

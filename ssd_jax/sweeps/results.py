@@ -1,0 +1,172 @@
+"""What the settings of a sweep scored: a row each, with means and spreads over their seeds."""
+
+import csv
+import math
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from scipy import stats
+
+from ssd_jax.sweeps import comparison
+from ssd_jax.sweeps.comparison import Score
+from ssd_jax.sweeps.folder import Progress, SweepFolder
+from ssd_jax.sweeps.overrides import SEED
+from ssd_jax.sweeps.plan import NAME, Trial, value_of
+
+# What settings are judged by.
+CRITERION = "mAP"
+SCORES = ("mAP", "AP", "APs", "APm", "APl")
+# Of `study.coverage`, and the number of anchors.
+COVERAGE = (
+    *("covered", "covered_small", "covered_medium", "covered_large"),
+    *("best_iou", "positives", "anchors"),
+)
+
+
+class Setting(NamedTuple):
+    """Trials that differ in nothing but their seeds."""
+
+    name: str
+    values: Mapping[str, Any]  # of the fields that the sweep varies
+    progress: tuple[Progress, ...]  # of its trials
+    scores: Mapping[str, Score | None]  # over the finished ones; {} where none is
+    by_seed: Mapping[int, float | None]  # CRITERION of the finished ones
+    coverage: Mapping[str, float]  # {} where it is not known
+
+    @property
+    def trial(self) -> Trial:
+        """The first of its trials."""
+        return self.progress[0].trial
+
+    @property
+    def score(self) -> Score | None:
+        """Its CRITERION."""
+        return self.scores.get(CRITERION)
+
+
+class Results(NamedTuple):
+    """The settings of a sweep, and what can be said of all together."""
+
+    fields: tuple[str, ...]  # that the sweep varies, besides the seed and the name
+    settings: tuple[Setting, ...]
+    best: Setting | None
+    # The standard deviation over seeds, pooled over settings; None where none has two finished.
+    spread: float | None
+
+    @property
+    def scored(self) -> list[Setting]:
+        """The settings that have a score."""
+        return [one for one in self.settings if one.score is not None]
+
+    def like_the_best(self, setting: Setting) -> bool:
+        """Returns whether a setting differs from the best by less than the seeds' spread."""
+        if self.best is None or self.spread is None or not setting.score or not self.best.score:
+            return False
+        return setting is not self.best and (
+            self.best.score.mean - setting.score.mean < self.spread
+        )
+
+
+def collect(
+    folder: SweepFolder,
+    progress: Sequence[Progress],
+    coverage: Mapping[str, Mapping[str, float]] | None = None,
+) -> Results:
+    """Returns what the trials of a sweep scored so far.
+
+    Args:
+      folder: of the sweep.
+      progress: of every trial.
+      coverage: of each setting, by its name; see `study.coverage`.
+    """
+    groups: dict[str, list[Progress]] = {}
+    for one in progress:
+        groups.setdefault(one.trial.setting, []).append(one)
+    fields = _varied([group[0].trial for group in groups.values()])
+    settings = []
+    for name, group in groups.items():
+        runs = [one for one in group if one.state == "finished"]
+        [row] = comparison.compare([folder.workdir(one.trial) for one in runs]) or [None]
+        each = [comparison.compare([folder.workdir(one.trial)])[0].scores for one in runs]
+        firsts = [scores[CRITERION].mean if scores[CRITERION] else None for scores in each]
+        settings.append(
+            Setting(
+                name=name,
+                values={path: value_of(group[0].trial.experiment, path) for path in fields},
+                progress=tuple(group),
+                scores=row.scores if row else {},
+                by_seed=dict(zip((one.trial.seed for one in runs), firsts, strict=True)),
+                coverage=(coverage or {}).get(name, {}),
+            )
+        )
+    scored = [one for one in settings if one.score is not None]
+    best = max(scored, key=lambda one: one.score.mean, default=None)
+    return Results(fields, tuple(settings), best, _pooled(scored))
+
+
+def _varied(trials: Sequence[Trial]) -> tuple[str, ...]:
+    """Returns the fields that have more than one value, in the order of their first."""
+    paths = dict.fromkeys(path for trial in trials for path in trial.overrides)
+    return tuple(
+        path
+        for path in paths
+        if path not in (SEED, NAME)
+        and len({repr(value_of(t.experiment, path)) for t in trials}) > 1
+    )
+
+
+def _pooled(settings: Sequence[Setting]) -> float | None:
+    """Returns the root of the mean variance over seeds, weighted by the degrees of freedom."""
+    sums = freedom = 0.0
+    for one in settings:
+        values = [value for value in one.by_seed.values() if value is not None]
+        if len(values) > 1:
+            sums += statistics.variance(values) * (len(values) - 1)
+            freedom += len(values) - 1
+    return math.sqrt(sums / freedom) if freedom else None
+
+
+def rank_correlation(results: Results, figure: str = "covered") -> float | None:
+    """Returns Spearman's rank correlation of a figure of coverage and CRITERION over settings.
+
+    None for fewer than three settings that have both, or where all are alike in one of them.
+    """
+    pairs = [
+        (one.coverage[figure], one.score.mean)
+        for one in results.scored
+        if one.score and math.isfinite(one.coverage.get(figure, math.nan))
+    ]
+    if len(pairs) < 3 or any(len(set(values)) < 2 for values in zip(*pairs, strict=True)):
+        return None
+    return float(stats.spearmanr(*zip(*pairs, strict=True)).statistic)
+
+
+def write_csv(results: Results, path: pathlib.Path) -> None:
+    """Writes a row for each setting: its fields, its runs, means and spreads, and coverage."""
+    header = ["setting", *results.fields, "runs", "finished", "failed"]
+    header += [column for score in SCORES for column in (score, f"{score}_spread")]
+    header += [f"{CRITERION}_by_seed", *COVERAGE, "like_the_best"]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for one in results.settings:
+            states = [run.state for run in one.progress]
+            row = [one.name, *one.values.values(), len(states)]
+            row += [states.count("finished"), states.count("failed")]
+            for score in map(one.scores.get, SCORES):
+                row += ["", ""] if score is None else [f"{score.mean:.6g}", _number(score.spread)]
+            by_seed = (f"{seed}: {_number(value)}" for seed, value in one.by_seed.items())
+            row += ["; ".join(by_seed), *(_number(one.coverage.get(name)) for name in COVERAGE)]
+            writer.writerow([*row, _verdict(results, one)])
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.6g}"
+
+
+def _verdict(results: Results, setting: Setting) -> str:
+    if setting is results.best:
+        return "best"
+    return "yes" if results.like_the_best(setting) else ""

@@ -1,0 +1,81 @@
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from ssd_jax.coverage import annotations
+
+COCO = {
+    "images": [
+        {"id": 7, "file_name": "a.jpg", "width": 200, "height": 100},
+        {"id": 9, "file_name": "b.jpg", "width": 50, "height": 50},
+    ],
+    "categories": [{"id": 5, "name": "dog"}, {"id": 2, "name": "cat"}],
+    "annotations": [
+        {"image_id": 7, "category_id": 5, "bbox": [20, 10, 100, 50]},
+        {"image_id": 7, "category_id": 2, "bbox": [0, 0, 10, 10], "iscrowd": 1},
+        {"image_id": 7, "category_id": 2, "bbox": [5, 5, 0, 10]},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.json.gz"])
+def test_coco_files(tmp_path, name):
+    data = json.dumps(COCO).encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    found = annotations.read([str(path)])
+    assert found.class_names == ("cat", "dog")  # by category id
+    assert [image.image_id for image in found.images] == ["a.jpg", "b.jpg"]
+    # (20, 10) to (120, 60) of 200 x 100.
+    np.testing.assert_allclose(found.images[0].boxes_xyxy, [[0.1, 0.1, 0.6, 0.6]], rtol=1e-6)
+    assert found.images[0].labels.tolist() == [2]
+    assert found.images[1].boxes_xyxy.shape == (0, 4)
+    assert found.dropped == 2
+    np.testing.assert_allclose(found.sides(), [[0.5, 0.5]], rtol=1e-6)
+    assert [image.size for image in found.images] == [(100, 200), (50, 50)]  # height, width
+    both = annotations.read([f"{path}, {path}"])
+    assert len(both.images) == 4
+    both = annotations.read([str(path), str(path)])
+    assert len(both.images) == 4
+    assert both.dropped == 4
+
+
+def test_prepared_data(shapes_dir):
+    found = annotations.read(["shapes:val"], str(shapes_dir))
+    assert len(found.images) == 10
+    assert len(found.class_names) == 10
+    assert ((found.sides() > 0) & (found.sides() <= 1)).all()
+    assert {image.size for image in found.images} == {(64, 64)}
+
+
+def test_a_sample_of_the_boxes(shapes_dir):
+    found = annotations.read(["shapes:val"], str(shapes_dir))
+    boxes = found.boxes()
+    np.testing.assert_array_equal(found.sample(len(boxes)), boxes)
+    drawn = found.sample(len(boxes) - 1)
+    assert len(np.unique(drawn, axis=0)) == len(boxes) - 1
+    assert set(map(tuple, drawn)) < set(map(tuple, boxes))
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"images": []}', b"\xff\xfe"])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.json is not a COCO instances file"):
+        annotations.read([str(path)])
+
+
+def test_what_cannot_be_read_together(tmp_path):
+    with pytest.raises(ValueError, match=r"no file .*missing\.json"):
+        annotations.read([str(tmp_path / "missing.json")])
+    with pytest.raises(ValueError, match="at least one source"):
+        annotations.read([])
+    paths = []
+    for name, categories in (("a", COCO["categories"]), ("b", COCO["categories"][:1])):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(COCO | {"categories": categories, "annotations": []}))
+        paths.append(str(path))
+    with pytest.raises(ValueError, match=r"b\.json has the classes \('dog',\)"):
+        annotations.read(paths)
