@@ -208,13 +208,12 @@ def run(main: Callable[[], int | None]) -> None:
     def parse(argv: Sequence[str]) -> list[str]:
         try:
             rest, overrides = take_overrides(argv)
-            if overrides and (
-                _config_flag is None or not flags.FLAGS(rest) or not _config_flag.name
-            ):
+            positional = flags.FLAGS(rest)
+            if overrides and not (_config_flag and _config_flag.name):
                 raise ValueError(f"--{next(iter(overrides))} changes a config: give --config, too")
-            if _config_flag is not None:
+            if _config_flag:
                 _config_flag.overrides.update(overrides)
-            return flags.FLAGS(rest)
+            return positional
         except (flags.Error, ValueError) as error:
             print(f"error: in the flags: {error}", file=sys.stderr)
             sys.exit(1)

@@ -1,4 +1,4 @@
-"""A convolution with BatchNorm and an activation, padded as Caffe's nets are and not as 'SAME' is."""
+"""A convolution with BatchNorm and an activation, padded as the released Caffe nets are."""
 
 from flax import linen as nn
 

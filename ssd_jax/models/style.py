@@ -24,7 +24,7 @@ class Style:
         folded: keep only a bias of BatchNorm; the kernels hold the rest (see `folding`).
         momentum: the old value's share in BatchNorm's running statistics.
         epsilon: the floor of BatchNorm's variance.
-        same_padding: pad as TensorFlow's "SAME" does; otherwise symmetrically, as Caffe and PyTorch.
+        same_padding: pad as TensorFlow's "SAME" does; otherwise symmetrically, as Caffe does.
         relu6: cut the activations off at 6.
         initial_deviation: draw Gaussian weights of this deviation; None means Xavier's.
         dtype: the type of the arithmetic; the parameters are float32.
@@ -44,7 +44,7 @@ class Style:
     def channels(self, count: int) -> int:
         """Returns a channel count multiplied by `width`, as a multiple of 8 and at least 8.
 
-        It rounds as the released MobileNets do: to the nearest, but never down by more than a tenth.
+        It rounds as the released MobileNets do: to the nearest, never down by more than a tenth.
         """
         scaled = count * self.width
         rounded = max(8, int(scaled + 4) // 8 * 8)

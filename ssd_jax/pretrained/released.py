@@ -98,8 +98,8 @@ class Released:
       first: the first convolution's kernel, among ours.
       input: what the network was trained to see.
       settings: fields of config.model that the weights were trained with.
-      overrides: of a detector, fields of the whole config, as "config.anchors.clip", that differ from
-        those of its network here.
+      overrides: fields of a detector's config, as "config.anchors.clip", that differ from those of
+        its network here.
     """
 
     name: str
