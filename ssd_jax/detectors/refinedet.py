@@ -144,7 +144,7 @@ class RefineDet(SingleShot):
     def network(self, boxes_per_cell: Sequence[int]) -> Network:
         """Returns the whole network, images -> RefinedPredictions."""
         return RefineDetModule(
-            sources=self.sources(),
+            maps=self.sources(),
             neck=self.neck.module(self.style()),
             heads=self.heads,
             boxes_per_cell=tuple(boxes_per_cell),

@@ -54,7 +54,7 @@ class SSD(SingleShot):
     def network(self, boxes_per_cell: Sequence[int]) -> Network:
         """Returns the whole network, images -> Predictions."""
         return SSDModule(
-            sources=self.sources(),
+            maps=self.sources(),
             neck=self.neck.module(self.style()),
             heads=self.heads,
             boxes_per_cell=tuple(boxes_per_cell),

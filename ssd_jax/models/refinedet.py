@@ -17,7 +17,7 @@ class RefineDetModule(nn.Module):
     """The network of RefineDet.
 
     Attributes:
-        sources: images -> the maps of the anchor refinement module (ARM); its parameters stand
+        maps: images -> the maps of the anchor refinement module (ARM); its parameters stand
             beside the heads' in the tree.
         neck: these maps -> those of the detection module (ODM); its parameters stand there, too.
         heads: the settings of the heads. Released with prediction module "c" on ResNet-101.
@@ -29,7 +29,7 @@ class RefineDetModule(nn.Module):
         style: the style of the prediction modules; the heads take its dtype.
     """
 
-    sources: nn.Module
+    maps: nn.Module  # its name is part of the random keys of the backbone
     neck: nn.Module
     heads: Heads
     boxes_per_cell: tuple[int, ...]
@@ -41,10 +41,10 @@ class RefineDetModule(nn.Module):
     @nn.compact
     def __call__(self, images: FeatureMap, *, train: bool) -> RefinedPredictions:
         """Returns the predictions for every anchor: map by map, each in rows, columns, boxes."""
-        nn.share_scope(self, self.sources)
+        nn.share_scope(self, self.maps)
         nn.share_scope(self, self.neck)
         heads, style = self.heads, self.style
-        maps = self.sources(images, train=train)
+        maps = self.maps(images, train=train)
         shapes = list(zip(self.boxes_per_cell, heads.kernels_of(len(maps)), strict=True))
         arm = heads.before(maps, "arm_pm", style, train)
 

@@ -13,7 +13,7 @@ class SSDModule(nn.Module):
     """The network of SSD, MobileNet-SSD, SSDLite and DSSD.
 
     Attributes:
-        sources: images -> maps; its parameters stand beside the heads' in the tree.
+        maps: images -> the maps of the sources; its parameters stand beside the heads' in the tree.
         neck: maps -> the maps that the heads read; its parameters stand there, too.
         heads: the settings of the heads.
         boxes_per_cell: the default boxes in a cell of every map, in order.
@@ -21,7 +21,7 @@ class SSDModule(nn.Module):
         style: the style of the prediction modules; the heads take its dtype.
     """
 
-    sources: nn.Module
+    maps: nn.Module  # its name is part of the random keys of the backbone
     neck: nn.Module
     heads: Heads
     boxes_per_cell: tuple[int, ...]
@@ -31,9 +31,9 @@ class SSDModule(nn.Module):
     @nn.compact
     def __call__(self, images: FeatureMap, *, train: bool) -> Predictions:
         """Returns the predictions for every anchor: map by map, each in rows, columns, boxes."""
-        nn.share_scope(self, self.sources)
+        nn.share_scope(self, self.maps)
         nn.share_scope(self, self.neck)
-        maps = self.neck(self.sources(images, train=train), train=train)
+        maps = self.neck(self.maps(images, train=train), train=train)
         maps = self.heads.before(maps, "prediction", self.style, train)
         kernels = self.heads.kernels_of(len(maps))
         each = []
