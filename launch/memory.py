@@ -11,7 +11,7 @@ _MODE = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def restart_with_huge_pages() -> None:
-    """Starts a `python -m launch...` again, with glibc asking for huge pages.
+    """Starts a `python -m launch...` or an `ssd-jax` again, with glibc asking for huge pages.
 
     XLA allocates the memory of a step anew every time, and the system clears it page by page: a
     quarter of a million a second, more than a third of a MobileNet's step on two cores. glibc asks
@@ -19,8 +19,9 @@ def restart_with_huge_pages() -> None:
     nothing where that is set already, or the system would not listen: not Linux, another or an
     older C library, or huge pages always on or always off.
     """
-    # So it stands in sys.argv only while the interpreter looks for the module of `-m`.
-    if sys.argv[:1] != ["-m"] or not sys.platform.startswith("linux"):
+    # "-m" stands in sys.argv only while the interpreter looks for the module.
+    is_command = sys.argv[:1] == ["-m"] or pathlib.Path(sys.argv[0]).name == "ssd-jax"
+    if not is_command or not sys.platform.startswith("linux"):
         return
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     library, version = platform.libc_ver()
