@@ -16,6 +16,8 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
+from ssd_jax.replacing import replacing
+
 
 @dataclasses.dataclass(frozen=True)
 class Model:
@@ -258,8 +260,9 @@ def resolve(config: ml_collections.ConfigDict | dict[str, Any]) -> Experiment:
 
 
 def save(experiment: Experiment, path: pathlib.Path) -> None:
-    """Writes the resolved config as JSON."""
-    path.write_text(json.dumps(dataclasses.asdict(experiment), indent=2) + "\n")
+    """Writes the resolved config as JSON, whole or not at all."""
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(dataclasses.asdict(experiment), indent=2) + "\n")
 
 
 def load(path: pathlib.Path) -> Experiment:
@@ -268,6 +271,10 @@ def load(path: pathlib.Path) -> Experiment:
         return resolve(json.loads(path.read_text()))
     except FileNotFoundError:
         raise ValueError(f"config.load: no {path}; is this the workdir of a run?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is damaged: {error}; the command that trained writes it again"
+        ) from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
