@@ -5,7 +5,10 @@ import os
 import pathlib
 import shlex
 import sys
+import time
+import traceback
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import jax
 import rich.console
@@ -25,6 +28,8 @@ COMPILATION_CACHE = flags.DEFINE_string(
 
 # What a user's input can cause; anything else is a defect of ours and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, NonFiniteLossError)
+
+_LAST_WORDS_SECONDS = 2.0
 
 # What parsing raises: ml_collections lets an unknown field of a config out as an AttributeError.
 _FLAG_ERRORS = (flags.Error, AttributeError, OSError, ValueError, TypeError)
@@ -99,6 +104,31 @@ def initialize_distributed() -> None:
             num_processes=values.num_processes,
             process_id=values.process_id,
         )
+
+
+def leave(error: BaseException) -> NoReturn:
+    """Ends one of several processes after an error, so that none of the others waits for it.
+
+    JAX would hold it until all the others end, too, and they may be waiting for it.
+    """
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        first = str(error).strip().partition("\n")[0][:300]
+        print(
+            f"error: process {jax.process_index()} of {jax.process_count()} has lost another one, "
+            f"which has failed or was killed: its log says why. The same command, for all of them, "
+            f"goes on from the last checkpoint. Here: {first}",
+            file=sys.stderr,
+        )
+    elif isinstance(error, USER_ERRORS) and not DEBUG.value:
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if jax.process_index() == 0:
+        # The others end as soon as this one is gone; they may have something to say first.
+        time.sleep(_LAST_WORDS_SECONDS)
+    os._exit(1)
 
 
 def experiment_from(flag: flags.FlagHolder, workdir: pathlib.Path) -> config.Experiment:

@@ -175,6 +175,10 @@ class Checkpoints:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
+        if isinstance(error, jax.errors.JaxRuntimeError) and jax.process_count() > 1:
+            # Another process is lost, and what is being written would wait for it.
+            self._background.shutdown(wait=False)
+            return
         try:
             self.wait()
         except CheckpointError:
