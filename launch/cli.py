@@ -29,6 +29,9 @@ COMPILATION_CACHE = flags.DEFINE_string(
 # What a user's input can cause; anything else is a defect of ours and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, NonFiniteLossError)
 
+# Libraries that log the tracebacks of errors that they raise, too: Orbax, a page for each array.
+_TALKATIVE = ("absl", "asyncio")
+
 _LAST_WORDS_SECONDS = 2.0
 
 # What parsing raises: ml_collections lets an unknown field of a config out as an AttributeError.
@@ -175,6 +178,9 @@ def run(main: Callable[[], int | None]) -> None:
             format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, force=True
         )
         logging.getLogger("ssd_jax").setLevel(logging.INFO)
+        if not DEBUG.value:
+            for library in _TALKATIVE:
+                logging.getLogger(library).setLevel(logging.CRITICAL)
         if COMPILATION_CACHE.value:
             cache = os.path.expanduser(COMPILATION_CACHE.value)
             jax.config.update("jax_compilation_cache_dir", cache)

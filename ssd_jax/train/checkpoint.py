@@ -32,6 +32,11 @@ VARIABLES, PROGRESS, DATA, NOTES = "variables", "progress", "data", "notes"
 # is killed is cleared away by the next; what is damaged is set aside, and stays.
 _WRITING, _REMOVING, _DAMAGED = ".writing-", ".removing-", ".damaged"
 
+# Trained weights lose hardly a tenth by compression.
+_COMPRESSION = 0.9
+
+_GOES_ON = "What was saved before is whole: once there is space, the same command goes on"
+
 
 class CheckpointError(OSError):
     """A checkpoint could not be written."""
@@ -192,6 +197,8 @@ class Checkpoints:
         self.wait()
         final = self._folders[name] / str(step)
         writing = final.with_name(f"{_WRITING}{step}")
+        size = sum(array.nbytes for array in jax.tree.leaves(_split(state)))
+        on_first_process(lambda: _check_space(final, size))
         try:
             self._checkpointer.save(
                 writing, args=ocp.args.Composite(**_to_items(state), **notes), force=True
@@ -219,8 +226,8 @@ class Checkpoints:
         if jax.process_index() == 0:
             self._clear_away()
         return CheckpointError(
-            f"{final} could not be written: {_first_line(error)} ({free / 2**20:.1f} MB are free "
-            "there). The checkpoints before it are whole, and the same command goes on from them"
+            f"{final} could not be written: {_first_line(error)} ({_megabytes(free)} are free "
+            f"there). {_GOES_ON}"
         )
 
     def _clear_away(self) -> None:
@@ -375,6 +382,20 @@ def _remove(path: pathlib.Path) -> None:
     """Removes a checkpoint; it loses its name first, so that a kill leaves no half of it."""
     removing = path.rename(path.with_name(f"{_REMOVING}{path.name}"))
     shutil.rmtree(removing)
+
+
+def _check_space(path: pathlib.Path, size: int) -> None:
+    """Raises a CheckpointError where a checkpoint cannot fit, which Orbax would tell at length."""
+    free = shutil.disk_usage(path.parent).free
+    if free < size * _COMPRESSION:
+        raise CheckpointError(
+            f"{path} could not be written: it takes {_megabytes(size)}, and {_megabytes(free)} "
+            f"are free there. {_GOES_ON}"
+        )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MB"
 
 
 def _first_line(error: BaseException) -> str:

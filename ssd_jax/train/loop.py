@@ -1,7 +1,9 @@
 """The run: load, step, report, save, evaluate; the same call again resumes it."""
 
+import contextlib
 import logging
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -48,11 +50,14 @@ def train(
     Args:
       experiment: the resolved config.
       workdir: receives config.json, checkpoints/, best/, metrics.jsonl, tensorboard/, pictures/
-        and evaluation/.
+        and evaluation/. One run at a time.
       devices: of the mesh; default all.
 
     Raises:
-      ValueError: where the config does not fit the data, the devices or the workdir.
+      ValueError: where the config does not fit the data, the devices or the workdir; where
+        another run is at work there; or where none of its checkpoints is whole. The workdir is
+        then as it was.
+      OSError: where the workdir cannot be written; the same call goes on once it can.
       NonFiniteLossError: with the step, the parts of the loss and the images of the batch.
     """
     spec = experiment.train
@@ -93,6 +98,7 @@ def train(
 
     result = None
     with (
+        _naming(workdir),
         only_run(workdir / RECENT / LOCK),
         iterator,
         Checkpoints(workdir, keep_recent=spec.keep_recent, keep_best=spec.keep_best) as checkpoints,
@@ -204,6 +210,20 @@ def _evaluate(
             writer.picture(step, "validation", evaluation.contact_sheet(spec.num_pictures))
     writer.scalars(step, EVALUATION, figures)  # last: this line says that all of it is there
     return metrics
+
+
+@contextlib.contextmanager
+def _naming(workdir: pathlib.Path) -> Iterator[None]:
+    """Names the workdir in what a full disk raises, which names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(
+            f"{workdir}: {error.strerror}. What was saved before is whole: once that is mended, "
+            "the same command goes on"
+        ) from error
 
 
 def _evaluation_is_due(spec: config.Train, step: int) -> bool:

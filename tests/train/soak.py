@@ -57,6 +57,9 @@ AIMS = {
     "pictures": "pictures/*",
 }
 
+# A moment that is drawn.
+ANYTHING = "anything"
+
 # A process whose peer is gone ends within this time.
 PATIENCE_SECONDS = 150
 
@@ -114,17 +117,21 @@ class Run:
         """Returns the last lines of the log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
 
-    def disturb(self, rng: random.Random, *arguments: str) -> tuple[str, list[int]]:
+    def disturb(self, rng: random.Random) -> tuple[str, list[int]]:
         """Starts the run, kills it at a chosen moment, and returns what was done and the end."""
-        aim = rng.choice([*AIMS, "anything"])
+        aim = rng.choice([*AIMS, ANYTHING])
         number = rng.choice([signal.SIGKILL] * 4 + [signal.SIGTERM] * 3 + [signal.SIGHUP])
+        return f"{signal.Signals(number).name} at {aim}", self.kill(aim, number, rng)
+
+    def kill(self, aim: str, number: int, rng: random.Random, *arguments: str) -> list[int]:
+        """Starts the run, sends a signal soon after what it aims at, and returns the end."""
         before = self._seen(aim)
         began = time.monotonic()
         running = self.start(*arguments)
         # The beginning is import and compilation; whatever happens, happens after it.
-        limit = rng.uniform(0.0, 12.0) if aim == "anything" else 60.0
+        limit = rng.uniform(0.0, 12.0) if aim == ANYTHING else 60.0
         while time.monotonic() - began < limit and all(p.poll() is None for p in running):
-            if aim != "anything" and self._seen(aim) - before:
+            if self._seen(aim) - before:
                 break
             time.sleep(0.002)
         time.sleep(rng.choice((0.0, rng.uniform(0.0, 0.1), rng.uniform(0.0, 1.0))))
@@ -132,8 +139,7 @@ class Run:
         for process in victims:
             if process.poll() is None:
                 process.send_signal(number)
-        statuses = [process.wait(PATIENCE_SECONDS) for process in running]
-        return f"{signal.Signals(number).name} at {aim}", statuses
+        return [process.wait(PATIENCE_SECONDS) for process in running]
 
     def _seen(self, aim: str) -> set:
         if aim not in AIMS:
@@ -168,9 +174,8 @@ def assert_same(whole: pathlib.Path, other: pathlib.Path) -> None:
         )
     assert lines(whole) == lines(other)
     assert tensorboard(whole) == tensorboard(other)
-    assert {p.name for p in (whole / "pictures").iterdir()} == {
-        p.name for p in (other / "pictures").iterdir()
-    }
+    pictures = [{path.name for path in w.glob("pictures/*")} for w in (whole, other)]
+    assert pictures[0] == pictures[1]
     saved = [json.loads((w / "evaluation" / "metrics.json").read_text()) for w in (whole, other)]
     assert saved[0]["mAP"] == saved[1]["mAP"]
 
