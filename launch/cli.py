@@ -7,8 +7,10 @@ import pathlib
 import re
 import shlex
 import sys
+import time
+import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import rich.console
@@ -27,6 +29,11 @@ COMPILATION_CACHE = flags.DEFINE_string(
 
 # What a user's input can cause; anything else is a defect of ours and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, NonFiniteLossError)
+
+# Libraries that log the tracebacks of errors that they raise, too: Orbax, a page for each array.
+_TALKATIVE = ("absl", "asyncio")
+
+_LAST_WORDS_SECONDS = 2.0
 
 # A field of the config, as --config.group.field=value or --config.group.field value.
 _OVERRIDE = re.compile(r"--?(config\.[\w.]+)(?:=(.*))?", re.DOTALL)
@@ -160,6 +167,31 @@ def initialize_distributed() -> None:
         )
 
 
+def leave(error: BaseException) -> NoReturn:
+    """Ends one of several processes after an error, so that none of the others waits for it.
+
+    JAX would hold it until all the others end, too, and they may be waiting for it.
+    """
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        first = str(error).strip().partition("\n")[0][:300]
+        print(
+            f"error: process {jax.process_index()} of {jax.process_count()} has lost another one, "
+            f"which has failed or was killed: its log says why. The same command, for all of them, "
+            f"goes on from the last checkpoint. Here: {first}",
+            file=sys.stderr,
+        )
+    elif isinstance(error, USER_ERRORS) and not DEBUG.value:
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if jax.process_index() == 0:
+        # The others end as soon as this one is gone; they may have something to say first.
+        time.sleep(_LAST_WORDS_SECONDS)
+    os._exit(1)
+
+
 def experiment_from(flag: ConfigFlag, workdir: pathlib.Path) -> config.Experiment:
     """Returns the config of --config, or the one that the workdir's run saved.
 
@@ -194,6 +226,9 @@ def run(main: Callable[[], int | None]) -> None:
             format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, force=True
         )
         logging.getLogger("ssd_jax").setLevel(logging.INFO)
+        if not DEBUG.value:
+            for library in _TALKATIVE:
+                logging.getLogger(library).setLevel(logging.CRITICAL)
         if COMPILATION_CACHE.value:
             cache = os.path.expanduser(COMPILATION_CACHE.value)
             jax.config.update("jax_compilation_cache_dir", cache)

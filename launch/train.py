@@ -6,6 +6,8 @@ python -m launch.train --config configs/ssd.py:300,voc --workdir DIR [--config.g
 import logging
 import pathlib
 
+import jax
+
 from ssd_jax import config
 from ssd_jax.train import loop
 
@@ -20,7 +22,12 @@ def main() -> int:
     """Runs the command; 0 when the run is complete, 3 when it was stopped on the way."""
     cli.initialize_distributed()
     workdir = pathlib.Path(WORKDIR.value)
-    result = loop.train(config.resolve(CONFIG.value), workdir)
+    try:
+        result = loop.train(config.resolve(CONFIG.value), workdir)
+    except (Exception, KeyboardInterrupt) as error:
+        if jax.process_count() > 1:
+            cli.leave(error)
+        raise
     if not result.finished:
         return 3
     logging.getLogger("ssd_jax").info(

@@ -28,6 +28,7 @@ from ssd_jax.detectors.input import Input
 from ssd_jax.detectors.multibox import Multibox
 from ssd_jax.detectors.ssd import SSD
 from ssd_jax.registry import CHANGEABLE
+from ssd_jax.replacing import replacing
 from ssd_jax.schedules import SCHEDULES, StepDecay
 
 
@@ -227,8 +228,9 @@ def from_json(text: str) -> Experiment:
 
 
 def save(experiment: Experiment, path: pathlib.Path) -> None:
-    """Writes the resolved config as JSON."""
-    path.write_text(to_json(experiment))
+    """Writes the resolved config as JSON, whole or not at all."""
+    with replacing(path) as aside:
+        aside.write_text(to_json(experiment))
 
 
 def load(path: pathlib.Path) -> Experiment:
@@ -237,6 +239,10 @@ def load(path: pathlib.Path) -> Experiment:
         return from_json(path.read_text())
     except FileNotFoundError:
         raise ValueError(f"config.load: no {path}; is this the workdir of a run?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is damaged: {error}; the command that trained writes it again"
+        ) from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

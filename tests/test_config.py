@@ -1,4 +1,5 @@
 import dataclasses
+import pathlib
 
 import pytest
 
@@ -69,3 +70,26 @@ def test_differences_are_named_by_their_path():
     new = dataclasses.replace(old, train=dataclasses.replace(old.train, steps=7))
     assert config.differences(old, old) == {}
     assert config.differences(old, new) == {"train.steps": (120_000, 7)}
+
+
+@pytest.mark.parametrize("text", ['{"model": {"na', "", "\x00\x00"])
+def test_a_damaged_file_is_named_with_the_remedy(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"config\.json is damaged: .*writes it again"):
+        config.load(path)
+
+
+def test_a_full_disk_leaves_the_old_config(tmp_path, monkeypatch):
+    path = tmp_path / "config.json"
+    config.save(config.Experiment(name="old"), path)
+
+    def full(self, text):
+        self.write_bytes(text[:9].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    with pytest.raises(OSError, match=r"config\.json could not be written, and is as it was"):
+        config.save(config.Experiment(name="new"), path)
+    assert config.load(path).name == "old"
+    assert list(tmp_path.iterdir()) == [path]

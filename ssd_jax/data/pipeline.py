@@ -2,12 +2,16 @@
 
 Which records batch k holds depends on (seed, batch size, length of the source) alone: not on the
 number of processes that share it, nor on the number of workers that decode it, nor on where the
-run was interrupted. The host only decodes; pixels are placed on the canvas untouched, and
+run was interrupted. The order of the records does not depend on the batch size, so that a run can
+go on with another. The host only decodes; pixels are placed on the canvas untouched, and
 augmentation happens on the device.
 """
 
 import logging
-from collections.abc import Iterator
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -65,8 +69,12 @@ def train_batches(
     local = _local_rows(batch_size, process_index, process_count)
     order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
     load = _LoadBatch(source, canvas_size, max_objects, use_difficult)
-    # Without a remainder of sys.maxsize records, which Grain cannot count.
-    batches = order.batch(batch_size, drop_remainder=True).map(lambda rows: load(rows[local]))
+
+    def batches(first_record: int) -> grain.MapDataset:
+        # Without a remainder of sys.maxsize records, which Grain cannot count.
+        rows = order[first_record:].batch(batch_size, drop_remainder=True)
+        return rows.map(lambda rows: load(rows[local]))
+
     return BatchIterator(
         batches,
         num_workers=num_workers,
@@ -98,7 +106,7 @@ def eval_batches(
     rows = indices.reshape(num_batches, batch_size)[:, local]
     load = _LoadBatch(source, canvas_size, max_objects, use_difficult)
     return BatchIterator(
-        grain.MapDataset.range(num_batches).map(lambda batch: load(rows[batch])),
+        lambda first_record: grain.MapDataset.range(num_batches).map(lambda i: load(rows[i])),
         num_workers=num_workers,
         order={"records": len(source), "batch_size": batch_size, "seed": None},
     )
@@ -107,18 +115,33 @@ def eval_batches(
 class BatchIterator(Iterator[Batch]):
     """Iterates over batches, and can be put back to where it was.
 
-    The state is a small JSON-able dict. It counts batches that were returned; those that workers
-    prepared ahead do not matter. It can be restored with another number of workers or processes.
+    The state is a small JSON-able dict: how many batches were returned, those that workers
+    prepared ahead apart, and the record of the order that the first of them began with. It can be
+    restored with another number of workers or processes.
     Use it as a context manager, or call `close`, to end the workers.
 
     Attributes:
         dropped_objects: objects left out so far because a picture had more than `max_objects`.
     """
 
-    def __init__(self, batches: grain.MapDataset, *, num_workers: int, order: dict[str, Any]):
+    def __init__(
+        self,
+        batches: Callable[[int], grain.MapDataset],
+        *,
+        num_workers: int,
+        order: dict[str, Any],
+    ):
+        """Prepares to iterate.
+
+        Args:
+            batches: returns the batches from a record of the order on.
+            num_workers: processes that decode.
+            order: what decides the order of the records, and the batch size.
+        """
         self._batches = batches
         self._num_workers = num_workers
         self._order = order
+        self._first_record = 0
         self._next_batch = 0
         self._running = None
         self.dropped_objects = 0
@@ -133,22 +156,43 @@ class BatchIterator(Iterator[Batch]):
 
     def get_state(self) -> dict[str, Any]:
         """Says which batch comes next, and of which order."""
-        return {"next_batch": self._next_batch, "order": dict(self._order)}
+        return {
+            "next_batch": self._next_batch,
+            "first_record": self._first_record,
+            "order": dict(self._order),
+        }
 
-    def set_state(self, state: dict[str, Any]) -> None:
+    def set_state(self, state: dict[str, Any], *, any_batch_size: bool = False) -> None:
         """Continues with the batch that came next when `state` was taken.
+
+        Args:
+            state: what `get_state` returned.
+            any_batch_size: take a state of another batch size, too, of `train_batches`: the
+                next batch begins with the record that would have come next.
 
         Raises:
             ValueError: where the state is of another data set, batch size or seed, so that the
                 next batch would not be the same.
         """
+        theirs = state["order"]["batch_size"]
+        ours = self._order["batch_size"]
+        first_record, next_batch = state.get("first_record", 0), state["next_batch"]
+        if any_batch_size and theirs != ours:
+            first_record, next_batch = first_record + next_batch * theirs, 0
+            _log.warning(
+                "Batches of %d pictures now, of %d before: they go on with record %d of the order",
+                ours,
+                theirs,
+                first_record,
+            )
+            state = {"order": {**state["order"], "batch_size": ours}}
         if state["order"] != self._order:
             raise ValueError(
                 f"pipeline.BatchIterator.set_state: expected a state of {self._order}, "
                 f"got one of {state['order']}"
             )
         self.close()
-        self._next_batch = state["next_batch"]
+        self._first_record, self._next_batch = first_record, next_batch
 
     def close(self) -> None:
         """Ends the workers; the next batch would start them again."""
@@ -163,7 +207,7 @@ class BatchIterator(Iterator[Batch]):
         self.close()
 
     def _start(self) -> grain.DatasetIterator:
-        ahead = self._batches[self._next_batch :]
+        ahead = self._batches(self._first_record)[self._next_batch :]
         threads = 1 if self._num_workers else _THREADS_WITHOUT_WORKERS
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_BUFFERED_BATCHES)
         dataset = ahead.to_iter_dataset(options)
@@ -171,7 +215,8 @@ class BatchIterator(Iterator[Batch]):
             if not flags.FLAGS.is_parsed():  # in a notebook or a test; Grain reads its own flags
                 flags.FLAGS.mark_as_parsed()
             dataset = dataset.mp_prefetch(
-                grain.MultiprocessingOptions(self._num_workers, _BUFFERED_BATCHES)
+                grain.MultiprocessingOptions(self._num_workers, _BUFFERED_BATCHES),
+                worker_init_fn=_end_with_parent,
             )
         return iter(dataset)
 
@@ -188,6 +233,22 @@ class BatchIterator(Iterator[Batch]):
                 batch.valid.shape[1],
             )
         self.dropped_objects += int(dropped.sum())
+
+
+def _end_with_parent(worker: int, count: int) -> None:
+    """Makes a worker end with the process that started it, also where that is killed.
+
+    A killed process ends nothing that it started, and its workers would wait for it for ever.
+    """
+    del worker, count
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The run: load, step, report, save, evaluate; the same call again resumes it."""
 
+import contextlib
 import logging
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -15,11 +17,13 @@ from ssd_jax import config, detectors, sharding
 from ssd_jax.data import pipeline, records
 from ssd_jax.evaluate.evaluator import Evaluator
 from ssd_jax.pretrained import initialize as pretrained
-from ssd_jax.train import freezing
+from ssd_jax.train import freezing, resumption
 from ssd_jax.train import optimizer as optimizers
-from ssd_jax.train.checkpoint import METRIC, Checkpoints
+from ssd_jax.train.agreement import on_first_process
+from ssd_jax.train.checkpoint import DATA, METRIC, NOTES, RECENT, Checkpoints
 from ssd_jax.train.interruption import StopSignal
-from ssd_jax.train.metrics import LINES, MetricsWriter, last_step
+from ssd_jax.train.lock import LOCK, only_run
+from ssd_jax.train.metrics import EVALUATION, LINES, MetricsWriter, read_line
 from ssd_jax.train.report import Report
 from ssd_jax.train.state import TrainState
 from ssd_jax.train.step import augment_spec, make_train_step
@@ -46,11 +50,14 @@ def train(
     Args:
       experiment: the resolved config.
       workdir: receives config.json, checkpoints/, best/, metrics.jsonl, tensorboard/, pictures/
-        and evaluation/.
+        and evaluation/. One run at a time.
       devices: of the mesh; default all.
 
     Raises:
-      ValueError: where the config does not fit the data, the devices or the workdir.
+      ValueError: where the config does not fit the data, the devices or the workdir; where
+        another run is at work there; or where none of its checkpoints is whole. The workdir is
+        then as it was.
+      OSError: where the workdir cannot be written; the same call goes on once it can.
       NonFiniteLossError: with the step, the parts of the loss and the images of the batch.
     """
     spec = experiment.train
@@ -58,6 +65,7 @@ def train(
     sharding.check_batch_size(mesh, spec.batch_size, "config.train.batch_size")
     source = records.open_source(experiment.data.train, experiment.data.data_dir)
     experiment = config.with_classes(experiment, source.class_names, experiment.data.train)
+    _check_objects(source, experiment)
     detector = detectors.build(experiment)
     optimizer = optimizers.build(experiment.optimizer, spec.steps)
     train_step = make_train_step(
@@ -86,26 +94,55 @@ def train(
         process_count=jax.process_count(),
     )
     evaluator = Evaluator(experiment, detector, mesh) if experiment.data.eval else None
-    _save_config(experiment, workdir)
+    data = resumption.fingerprints(experiment)
 
     result = None
     with (
+        _naming(workdir),
+        only_run(workdir / RECENT / LOCK),
         iterator,
         Checkpoints(workdir, keep_recent=spec.keep_recent, keep_best=spec.keep_best) as checkpoints,
         StopSignal() as stop,
     ):
-        start = checkpoints.latest_step() or 0
-        if not start and experiment.init_from:
-            state = _begin_with(experiment, state, mesh)
+        start, window = checkpoints.latest_step(), ()
         if start:
-            state = checkpoints.restore(state, iterator, start)
+            notes = checkpoints.read(start, NOTES) or {}
+            resumption.check(notes, experiment, data, workdir)
+            if start > spec.steps:
+                log.warning(
+                    "Nothing is left to do: this run has done %d steps, and config.train.steps is "
+                    "%d",
+                    start,
+                    spec.steps,
+                )
+                return Result(start, True, None)
+            iterator.set_state(checkpoints.read(start, DATA), any_batch_size=True)
+            state = checkpoints.restore(state, start)
+            window = notes.get("window", ())
             log.info("Resumed at step %d of %d in %s", start, spec.steps, workdir)
-        # Killed between its last checkpoint and its last evaluation. Several processes might see
-        # the file at different moments, and have to agree.
-        unscored = jax.process_count() == 1 and 0 < spec.steps == start
-        unscored = unscored and last_step(workdir / LINES, "evaluation") < start
+        elif experiment.init_from:
+            state = _begin_with(experiment, state, mesh)
+        # From here on the workdir is this run's. Nothing before this line has changed it.
+        on_first_process(lambda: config.save(experiment, workdir / config.FILE))
+
         with MetricsWriter(workdir, first_step=start, enabled=jax.process_index() == 0) as writer:
-            report = Report(spec, writer, lambda i: source[i].image_id)
+            report = Report(spec, writer, lambda i: source[i].image_id, window=window)
+
+            def evaluate(step: int) -> dict[str, Any]:
+                metrics = _evaluate(evaluator, state, step, workdir, writer, spec)
+                checkpoints.save_best(step, state, metrics[METRIC] or 0.0)
+                return metrics
+
+            if start and evaluator and _evaluation_is_due(spec, start):
+                # A run may have been stopped between its checkpoint and the end of its evaluation,
+                # or between that and the checkpoint of the best.
+                line = on_first_process(lambda: read_line(workdir / LINES, start, EVALUATION))
+                if line is None:
+                    log.info("Evaluating step %d, which was stopped before it was", start)
+                    result = evaluate(start)
+                else:
+                    checkpoints.save_best(start, state, line[METRIC] or 0.0)
+
             for step in range(start + 1, spec.steps + 1):
                 batch = next(iterator)
                 state, metrics = train_step(state, sharding.put_batch(mesh, batch), key)
@@ -114,19 +151,17 @@ def train(
                 last, stopping = step == spec.steps, stop.requested(step)
                 if last or stopping or step % spec.checkpoint_every == 0:
                     report.flush()  # raises before a state that is not finite is saved
+                    writer.flush()  # a resumed run writes nothing of this step again
                     with report.paused():
-                        checkpoints.save(step, state, iterator)
+                        notes = resumption.notes(experiment, data, report.window())
+                        checkpoints.save(step, state, iterator.get_state(), notes)
                 if stopping and not last:
                     log.warning("Stopped at step %d; the same command goes on", step)
                     return Result(step, False, result)
-                if evaluator and (last or (spec.eval_every and step % spec.eval_every == 0)):
+                if evaluator and _evaluation_is_due(spec, step):
                     report.flush()
                     with report.paused():
-                        result = _evaluate(evaluator, state, step, workdir, writer, spec)
-                        checkpoints.save_best(step, state, result[METRIC] or 0.0)
-            if evaluator and unscored:
-                result = _evaluate(evaluator, state, start, workdir, writer, spec)
-                checkpoints.save_best(start, state, result[METRIC] or 0.0)
+                        result = evaluate(step)
     return Result(spec.steps, True, result)
 
 
@@ -173,28 +208,39 @@ def _evaluate(
         evaluation.write(workdir / "evaluation")
         if spec.num_pictures:
             writer.picture(step, "validation", evaluation.contact_sheet(spec.num_pictures))
-    writer.scalars(step, "evaluation", figures)  # last: this line says that all of it is there
+    writer.scalars(step, EVALUATION, figures)  # last: this line says that all of it is there
     return metrics
 
 
-def _save_config(experiment: config.Experiment, workdir: pathlib.Path) -> None:
-    """Writes config.json, unless the workdir holds the run of another network.
+@contextlib.contextmanager
+def _naming(workdir: pathlib.Path) -> Iterator[None]:
+    """Names the workdir in what a full disk raises, which names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(
+            f"{workdir}: {error.strerror}. What was saved before is whole: once that is mended, "
+            "the same command goes on"
+        ) from error
 
-    Raises:
-      ValueError: where the workdir's run has another network, input or classes.
-    """
-    path = workdir / config.FILE
-    if path.exists():
-        changes = config.differences(config.load(path), experiment)
-        lines = {name: f"config.{name}: {old!r} -> {new!r}" for name, (old, new) in changes.items()}
-        fixed = [x for name, x in lines.items() if name.split(".")[0] in config.FIXED_IN_A_RUN]
-        if fixed:
-            raise ValueError(
-                f"{workdir} holds a run of another network; take another workdir, or undo "
-                + "; ".join(fixed)
-            )
-        for line in lines.values():
-            log.warning("Changed since this run began: %s", line)
-    if jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        config.save(experiment, path)
+
+def _evaluation_is_due(spec: config.Train, step: int) -> bool:
+    """Returns whether a run evaluates after this step."""
+    return step == spec.steps or (spec.eval_every > 0 and step % spec.eval_every == 0)
+
+
+def _check_objects(source: records.Source, experiment: config.Experiment) -> None:
+    """Raises a ValueError where no record has an object to learn from."""
+    for record in source:
+        taken = (
+            ~record.crowd if experiment.data.use_difficult else ~(record.crowd | record.difficult)
+        )
+        if taken.any():
+            return
+    raise ValueError(
+        f"config.data.train: none of the {len(source)} records of {experiment.data.train} has an "
+        "object to learn from (crowds do not count, nor difficult ones without "
+        "config.data.use_difficult); prepare pictures that are annotated"
+    )

@@ -1,18 +1,27 @@
 """Where the figures of a run go: metrics.jsonl, TensorBoard, pictures, and one line to read."""
 
-import contextlib
 import json
+import logging
 import math
+import os
 import pathlib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import numpy as np
-import tensorboardX
 from PIL import Image
+
+from ssd_jax.replacing import replacing
+from ssd_jax.train import events
+
+log = logging.getLogger(__name__)
 
 # Below a workdir.
 LINES = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+# The groups of figures. An evaluation's line is written when all else of it is on the disk.
+TRAIN, EVALUATION = "train", "evaluation"
 
 
 class MetricsWriter:
@@ -22,30 +31,42 @@ class MetricsWriter:
     """
 
     def __init__(self, workdir: pathlib.Path, *, first_step: int, enabled: bool = True) -> None:
-        """Opens the files; what an earlier, stopped run wrote past `first_step` is taken back."""
+        """Opens the files, and takes back what a run that resumes at `first_step` writes again.
+
+        That is what lies beyond this step, and what is left of an evaluation of this step that
+        did not come to its line.
+
+        Raises:
+          OSError: where they cannot be written.
+        """
         self._enabled = enabled
         if not enabled:
             return
         self._pictures = workdir / "pictures"
-        lines = workdir / LINES
-        if lines.exists():
-            written = lines.read_text().splitlines(keepends=True)
-            lines.write_text("".join(x for x in written if json.loads(x)["step"] <= first_step))
-        self._lines = lines.open("a")
-        self._tensorboard = tensorboardX.SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=first_step + 1
-        )
+        path = workdir / LINES
+        _take_back(path, first_step)
+        evaluated = last_step(path, EVALUATION) == first_step
+
+        def keep(step: int, tag: str) -> bool:
+            whole = evaluated or tag.startswith(f"{TRAIN}/")
+            return step < first_step or (step == first_step and whole)
+
+        events.take_back(workdir / TENSORBOARD, keep)
+        self._lines = path.open("a")
+        self._events = events.EventWriter(workdir / TENSORBOARD, first_step=first_step + 1)
 
     def scalars(self, step: int, group: str, values: Mapping[str, float | None]) -> None:
         """Writes one line of figures; a value that is missing or not finite becomes null."""
         if not self._enabled:
             return
         finite = {k: v if v is not None and math.isfinite(v) else None for k, v in values.items()}
-        self._lines.write(json.dumps({"step": step, "group": group, **finite}) + "\n")
-        self._lines.flush()
         for name, value in finite.items():
             if value is not None:
-                self._tensorboard.add_scalar(f"{group}/{name}", value, step)
+                self._events.scalar(step, f"{group}/{name}", value)
+        if group == EVALUATION:
+            self._events.flush()
+        self._lines.write(json.dumps({"step": step, "group": group, **finite}) + "\n")
+        self._lines.flush()
 
     def picture(self, step: int, name: str, picture: Image.Image) -> pathlib.Path | None:
         """Writes a picture as `pictures/NAME_STEP.png` and to TensorBoard; returns its path."""
@@ -54,8 +75,14 @@ class MetricsWriter:
         self._pictures.mkdir(exist_ok=True)
         path = self._pictures / f"{name}_{step:07d}.png"
         picture.save(path)
-        self._tensorboard.add_image(name, np.asarray(picture), step, dataformats="HWC")
+        self._events.picture(step, name, picture)
         return path
+
+    def flush(self) -> None:
+        """Returns when everything is on the disk; called before a checkpoint is written."""
+        if self._enabled:
+            self._events.flush()
+            os.fsync(self._lines.fileno())
 
     def __enter__(self) -> "MetricsWriter":
         return self
@@ -66,21 +93,54 @@ class MetricsWriter:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        if self._enabled:
-            self._lines.close()
-            self._tensorboard.close()
+        if not self._enabled:
+            return
+        for file in (self._lines, self._events):
+            try:
+                file.close()
+            except OSError:  # a full disk, which has been told already
+                if error is None:
+                    raise
 
 
 def last_step(path: pathlib.Path, group: str = "") -> int:
     """Returns the last step in a run's metrics.jsonl, of one group or of any; 0 where none is."""
-    steps = [0]
-    if path.exists():
-        for line in path.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):  # a line that is being written
-                row = json.loads(line)
-                if group in ("", row["group"]):
-                    steps.append(row["step"])
-    return max(steps)
+    rows = (row for _, row in _rows(path) if row is not None)
+    return max((row["step"] for row in rows if group in ("", row["group"])), default=0)
+
+
+def read_line(path: pathlib.Path, step: int, group: str) -> dict[str, Any] | None:
+    """Returns the line of a step and a group in a run's metrics.jsonl; None where there is none."""
+    found = [x for _, x in _rows(path) if x and (x["step"], x["group"]) == (step, group)]
+    return found[-1] if found else None
+
+
+def _rows(path: pathlib.Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yields every line of a metrics.jsonl, and what it says: None where it cannot be read."""
+    if not path.exists():
+        return
+    text = path.read_bytes().decode(errors="replace")
+    for line in text.splitlines(keepends=True):
+        try:
+            row = json.loads(line)
+            whole = line.endswith("\n") and isinstance(row["step"], int) and row["group"]
+        except (ValueError, KeyError, TypeError):
+            whole = False
+        yield line, row if whole else None
+
+
+def _take_back(path: pathlib.Path, step: int) -> None:
+    """Drops the lines beyond a step, and those that a full disk or a crash cut."""
+    rows = list(_rows(path))
+    if unreadable := [(i, line) for i, (line, row) in enumerate(rows, 1) if row is None]:
+        listed = "; ".join(f"line {i}: {line.strip()[:60]!r}" for i, line in unreadable[:3])
+        log.warning(
+            "%s: %d lines are not whole, and are dropped (%s)", path, len(unreadable), listed
+        )
+    kept = [line for line, row in rows if row is not None and row["step"] <= step]
+    if len(kept) < len(rows):
+        with replacing(path) as aside:
+            aside.write_text("".join(kept))
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,7 @@
 """The update rule of the released Caffe nets, and the schedules of its learning rate."""
 
+from typing import Any
+
 import jax
 import optax
 from jaxtyping import PyTree
@@ -52,6 +54,14 @@ def build(spec: config.Optimizer, total_steps: int) -> optax.GradientTransformat
     return optax.partition(
         {False: rule, True: optax.set_to_zero()}, lambda params: is_frozen(params, spec.frozen)
     )
+
+
+def memory(spec: config.Optimizer) -> dict[str, Any]:
+    """Returns what decides the form of the optimizer's state, by the names of the settings.
+
+    A state fits another config whose values here are equal.
+    """
+    return {"name": spec.name, "clip_norm": spec.clip_norm > 0, "frozen": spec.frozen}
 
 
 def _names(path: tuple[jax.tree_util.KeyEntry, ...]) -> tuple[str, str]:

@@ -5,14 +5,14 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from ssd_jax import config
-from ssd_jax.train.metrics import MetricsWriter, duration
+from ssd_jax.train.metrics import TRAIN, MetricsWriter, duration
 from ssd_jax.train.step import StepMetrics
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,12 @@ class Report:
     """Stops a run whose loss is not finite, and writes a line every `log_every` steps."""
 
     def __init__(
-        self, spec: config.Train, writer: MetricsWriter, image_id: Callable[[int], str]
+        self,
+        spec: config.Train,
+        writer: MetricsWriter,
+        image_id: Callable[[int], str],
+        *,
+        window: Sequence[dict[str, float]] = (),
     ) -> None:
         """Prepares the report of a run.
 
@@ -43,12 +48,14 @@ class Report:
           spec: of the run.
           writer: receives the lines.
           image_id: the name of a record, for the report of a loss that is not finite.
+          window: what `window` returned at the step from which the run resumes.
         """
         self._spec = spec
         self._writer = writer
         self._image_id = image_id
         self._pending: collections.deque[_Pending] = collections.deque()
-        self._window: list[dict[str, float]] = []
+        self._window = list(window)
+        self._said_zero = False
         self._counted = 0  # steps since `_since`
         self._since: float | None = None  # None until the first step, which compiles, is done
 
@@ -66,6 +73,10 @@ class Report:
         """Looks at the figures of every step so far; raises as `add` does."""
         while self._pending:
             self._look(self._pending.popleft())
+
+    def window(self) -> list[dict[str, float]]:
+        """Returns the figures of the steps since the last line; the next line is their mean."""
+        return list(self._window)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -104,7 +115,7 @@ class Report:
         mean = {name: float(np.mean([w[name] for w in self._window])) for name in self._window[0]}
         seconds = time.monotonic() - (self._since or 0.0)
         rate = self._counted * self._spec.batch_size / seconds if self._counted else math.nan
-        self._writer.scalars(step, "train", {**mean, "images_per_second": rate})
+        self._writer.scalars(step, TRAIN, {**mean, "images_per_second": rate})
         remaining = (self._spec.steps - step) * self._spec.batch_size / rate
         parts = "  ".join(
             f"{name} {value:.3f}" for name, value in mean.items() if name != "learning_rate"
@@ -118,5 +129,13 @@ class Report:
             f"{rate:.1f}" if self._counted else "?",
             duration(remaining) if self._counted else "?",
         )
+        if mean["total"] == 0 and not self._said_zero:
+            self._said_zero = True
+            log.warning(
+                "The loss of the last %d steps is 0, so nothing is learned: no anchor was matched "
+                "to an object. Are the pictures of this batch annotated, and do the anchors cover "
+                "their objects (python -m launch.anchors)?",
+                len(self._window),
+            )
         self._window.clear()
         self._counted, self._since = 0, time.monotonic()

@@ -1,6 +1,11 @@
 import itertools
 import json
 import logging
+import os
+import pathlib
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -161,6 +166,75 @@ def test_a_state_of_another_order_is_refused(change):
     other = train(source(change.pop("records", 6)), **change)
     with pytest.raises(ValueError, match=r"set_state: expected a state of .*, got one of"):
         other.set_state(state)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_another_batch_size_goes_on_with_the_next_record_where_that_is_asked_for(
+    num_workers, caplog
+):
+    records = source(5)
+    whole = indices(train(records, batch_size=1), 30)
+    with train(records, batch_size=4) as batches:
+        found = [i for _ in range(2) for i in next(batches).index]
+        state = json.loads(json.dumps(batches.get_state()))
+    for size, count in ((3, 3), (2, 2), (4, 1)):
+        with train(records, batch_size=size, num_workers=num_workers) as batches:
+            with pytest.raises(ValueError, match="expected a state of"):
+                batches.set_state(state)
+            with caplog.at_level(logging.WARNING):
+                batches.set_state(state, any_batch_size=True)
+            assert f"Batches of {size} pictures now" in caplog.text
+            assert f"go on with record {len(found)} of the order" in caplog.text
+            found += [i for _ in range(count) for i in next(batches).index]
+            state = json.loads(json.dumps(batches.get_state()))
+    assert found == whole[: len(found)]
+    assert len(found) == 8 + 9 + 4 + 4
+
+
+def test_a_state_of_the_first_version_is_read():
+    records = source(6)
+    expected = take(train(records), 3)[2]
+    resumed = train(records)
+    order = {"records": 6, "batch_size": 4, "seed": 0}
+    resumed.set_state({"next_batch": 2, "order": order})
+    assert_same(take(resumed, 1), [expected])
+
+
+WORKERS = """
+import sys
+sys.path[:0] = sys.argv[1:]
+import multiprocessing, test_pipeline
+if __name__ == "__main__":
+    batches = test_pipeline.train(test_pipeline.source(6), num_workers=2)
+    next(batches)
+    print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+    input()
+"""
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(WORKERS)
+    tests = pathlib.Path(__file__).parent
+    command = [sys.executable, script, tests, tests.parents[1]]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        workers = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(workers) == 2
+        parent.kill()
+    give_up = time.monotonic() + 20
+    while any(is_running(pid) for pid in workers):
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = pathlib.Path(f"/proc/{pid}/stat")
+    # One that has ended may wait for an init process that collects it.
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_more_processes_may_resume():

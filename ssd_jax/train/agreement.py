@@ -1,0 +1,44 @@
+"""What the first process decides for all of them."""
+
+import json
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+T = TypeVar("T")
+
+
+def on_first_process(action: Callable[[], T]) -> T:
+    """Calls `action` on the first process and returns its result on every one.
+
+    All processes call this at the same place. One of them alone looks at a shared disk, which
+    others may see at another moment, and an error of its is an error of all: nobody waits for a
+    process that has left.
+
+    Args:
+      action: returns something that JSON can hold.
+
+    Raises:
+      ValueError, OSError: what `action` raised; on the other processes with the same text.
+    """
+    if jax.process_count() == 1:
+        return action()
+    outcome, raised = {}, None
+    if jax.process_index() == 0:
+        try:
+            outcome = {"value": action()}
+        except (ValueError, OSError) as error:
+            outcome, raised = {"error": str(error)}, error
+    text = np.frombuffer(json.dumps(outcome).encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    padded = np.zeros(length, np.uint8)
+    padded[: len(text)] = text[:length]
+    outcome = json.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes())
+    if raised is not None:
+        raise raised
+    if "error" in outcome:
+        raise ValueError(f"process 0: {outcome['error']}")
+    return outcome["value"]
