@@ -3,6 +3,9 @@
 Nothing that a pickle names is alive: a function or a class is a `_Global`, which is a name, and a
 dict is a list of pairs, so that no key is hashed. So a file can neither run code nor change
 anything that this process uses.
+
+What PyTorch wrote before 0.4 is read, too: other names of the same things, and parameters in place
+of their tensors.
 """
 
 import io
@@ -28,6 +31,13 @@ _DTYPES = {
     "ByteStorage": np.dtype(np.uint8),
     "BoolStorage": np.dtype(np.bool_),
 }
+# Old files name the class of each tensor.
+_TENSOR_CLASSES = {
+    f"{module}.{name.replace('Storage', 'Tensor')}"
+    for module in ("torch", "torch.cuda")
+    for name in _DTYPES
+}
+_PARAMETERS = ("torch.nn.parameter.Parameter", "torch.autograd.variable.Variable")
 _MOST_DIMENSIONS = 32
 _MOST_BITS = 4096  # of a whole number: the magic one of old files has 77
 
@@ -61,6 +71,21 @@ class Tensor(NamedTuple):
     offset: Any
     shape: Any
     strides: Any
+
+
+class Parameter:
+    """A tensor that was saved as a parameter, before 0.4; its own class, whose BUILD is ours."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: Any = None, *_: Any) -> None:
+        self.data = data
+
+    def build(self, state: Any) -> None:
+        """Takes what the oldest files keep beside the class; the rest is about gradients."""
+        _expect(type(state) is tuple and len(state) in (3, 5), "has an unknown parameter")
+        if len(state) == 5:
+            self.data = state[0]
 
 
 class Pairs(list):
@@ -100,8 +125,21 @@ class Reader:
       storages: that they refer to, by their keys.
     """
 
-    def __init__(self, file: io.BytesIO, budget: Budget) -> None:
+    def __init__(
+        self,
+        file: io.BytesIO,
+        budget: Budget,
+        refer: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Begins where the file stands.
+
+        Args:
+          file: with the pickles.
+          budget: of the file.
+          refer: what a pickle's references stand for; by default storages.
+        """
         self._file, self._budget = file, budget
+        self._refer = refer or self._storage
         self.storages: dict[str, Storage] = {}
 
     def read(self) -> Any:
@@ -194,15 +232,19 @@ class Reader:
             elif name == "STACK_GLOBAL":
                 of, module = stack.pop(), stack.pop()
                 stack.append(_global(module, of))
-            elif name == "REDUCE":
+            elif name in ("REDUCE", "NEWOBJ"):
                 arguments, called = stack.pop(), stack.pop()
                 stack.append(_call(called, arguments))
             elif name == "BUILD":
                 # The attributes of a state dict, which are its modules' versions, are dropped.
-                stack.pop()
-                _expect(type(stack[-1]) is Pairs, "sets attributes of what is no dict")
+                state = stack.pop()
+                if type(stack[-1]) is Parameter:
+                    stack[-1].build(state)
+                _expect(
+                    type(stack[-1]) in (Pairs, Parameter), "sets attributes of what is no dict"
+                )
             elif name == "BINPERSID":
-                stack.append(self._storage(stack.pop()))
+                stack.append(self._refer(stack.pop()))
             else:
                 raise ValueError(f"it uses {name}, which pickles of tensors do not")
 
@@ -210,17 +252,16 @@ class Reader:
         if type(said) is not tuple or len(said) not in (5, 6) or said[0] != "storage":
             raise ValueError(f"it refers to {_shown(said)}, which is no storage")
         _, kind, key, _, count, *view = said
-        named = isinstance(kind, _Global) and kind.name.removeprefix("torch.") in _DTYPES
-        if not named or type(key) not in (str, int) or not _is_count(count):
+        dtype = dtype_of(kind)
+        if dtype is None or type(key) not in (str, int) or not is_count(count):
             raise ValueError(f"a storage is {_shown(said)}")
         first, length = 0, count
         if view and view[0] is not None:
             part = view[0]
-            if type(part) is not tuple or len(part) != 3 or not all(map(_is_count, part[1:])):
+            if type(part) is not tuple or len(part) != 3 or not all(map(is_count, part[1:])):
                 raise ValueError(f"a part of a storage is {_shown(part)}")
             _, first, length = part
             _expect(first + length <= count, "has a part of a storage that goes beyond it")
-        dtype = _DTYPES[kind.name.removeprefix("torch.")]
         whole = Storage(dtype, str(key), count, 0, count)
         if self.storages.setdefault(whole.key, whole) != whole:
             raise ValueError(f"the storage {_shown(key)} has two sizes or types")
@@ -232,7 +273,13 @@ def _expect(condition: bool, what: str) -> None:
         raise ValueError(f"it is no pickle of tensors: it {what}")
 
 
-def _is_count(value: Any) -> bool:
+def dtype_of(kind: Any) -> np.dtype | None:
+    """Returns the numbers of a class of storages, None where it is no such class."""
+    return _DTYPES.get(kind.name.removeprefix("torch.")) if isinstance(kind, _Global) else None
+
+
+def is_count(value: Any) -> bool:
+    """Returns whether a value can be a size or a place."""
     return type(value) is int and 0 <= value < 2**63
 
 
@@ -260,7 +307,11 @@ def _global(module: Any, name: Any) -> _Global:
     known = (
         type(module) is str
         and type(name) is str
-        and (f"{module}.{name}" in _CALLS or (module == "torch" and name in _DTYPES))
+        and (
+            f"{module}.{name}" in _CALLS
+            or f"{module}.{name}" in _TENSOR_CLASSES
+            or (module == "torch" and name in _DTYPES)
+        )
     )
     if not known:
         raise ValueError(
@@ -302,8 +353,7 @@ def _rebuild_tensor(*arguments: Any) -> Tensor:
     return Tensor(*arguments[:4])
 
 
-def _rebuild_parameter(data: Any = None, *_: Any) -> Tensor:
-    _expect(isinstance(data, Tensor), f"makes a parameter of {_name(data)}")
+def _rebuild_parameter(data: Any = None, *_: Any) -> Any:
     return data
 
 
@@ -313,4 +363,5 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,  # before 0.4
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
+    **dict.fromkeys(_PARAMETERS, Parameter),
 }

@@ -1,4 +1,4 @@
-"""PyTorch's .pth: a pickle of tensors, in a zip or (before 1.6) followed by their bytes.
+"""PyTorch's .pth: a pickle of tensors, in a zip, followed by their bytes (before 1.6), or in a tar.
 
 How the pickle is read, and why it can do no harm, is in `tensor_pickle`.
 """
@@ -12,8 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from ssd_jax.pretrained.files import torch_tar
 from ssd_jax.pretrained.files.budget import Budget
-from ssd_jax.pretrained.files.tensor_pickle import Pairs, Reader, Storage, Tensor
+from ssd_jax.pretrained.files.tensor_pickle import (
+    Pairs,
+    Parameter,
+    Reader,
+    Storage,
+    Tensor,
+    is_count,
+)
 from ssd_jax.pretrained.files.zip_members import Members, open_zip
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -34,13 +42,9 @@ def read(path: pathlib.Path, budget: Budget) -> dict[str, np.ndarray]:
         if begin[:4] == b"PK\3\4" or zipfile.is_zipfile(file):
             with open_zip(path, budget, methods=(zipfile.ZIP_STORED,)) as members:
                 return _arrays(*_open(members, budget), budget)
-        if begin[257:262] == b"ustar":
-            raise ValueError(
-                "it is a tar archive, as torch.save wrote before PyTorch 0.1.9; load it and save "
-                "it again with a later PyTorch"
-            )
         file.seek(0)
-        return _arrays(*_open_legacy(file.read(budget.size), budget), budget)
+        opened = torch_tar.open_tar if begin[257:262] == b"ustar" else _open_legacy
+        return _arrays(*opened(file.read(budget.size), budget), budget)
 
 
 def _open(members: Members, budget: Budget) -> tuple[Any, Bytes]:
@@ -78,7 +82,7 @@ def _open_legacy(data: bytes, budget: Budget) -> tuple[Any, Bytes]:
         raise ValueError("its numbers are big-endian")
     content = reader.read()
     keys = reader.read()
-    if not isinstance(keys, list) or isinstance(keys, Pairs):
+    if type(keys) is not list:
         raise ValueError("its storages have no list of keys")
     at, read = file.tell(), {}
     for key in keys:
@@ -117,7 +121,9 @@ def _state_dict(content: Any, seen: set[int], depth: int) -> dict[str, Tensor]:
     if not isinstance(content, Pairs) or id(content) in seen or depth < 0:
         return {}
     seen.add(id(content))
-    values = content.by_name()
+    values = {
+        name: x.data if isinstance(x, Parameter) else x for name, x in content.by_name().items()
+    }
     for key in _NESTED:
         if inner := _state_dict(values.get(key), seen, depth - 1):
             return inner
@@ -132,7 +138,7 @@ def _array(name: str, tensor: Tensor, storages: Bytes, budget: Budget) -> np.nda
         isinstance(storage, Storage)
         and sizes
         and len(shape) <= _MOST_DIMENSIONS
-        and all(type(n) is int and 0 <= n < 2**63 for n in (offset, *shape, *strides))
+        and all(map(is_count, (offset, *shape, *strides)))
     ):
         raise ValueError(f"{name[:60]} is no tensor")
     count = math.prod(shape)
