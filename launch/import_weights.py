@@ -14,16 +14,21 @@ The output serves launch.predict and launch.evaluate as --weights, and launch.tr
   refinedet320, refinedet512 Caffe (the authors'), RefineDet.PyTorch
 """
 
+import dataclasses
 import importlib
 import logging
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
 from launch import cli
 from ssd_jax import config
 from ssd_jax.pretrained import detector_file, detectors, files
+from ssd_jax.pretrained.released import Released, without_prefix
 
 _CONFIGS = {
     "ssd300_voc": "ssd:300,voc",
@@ -45,7 +50,8 @@ _CLASSES = flags.DEFINE_list(
     "classes",
     [],
     "Their names in the file's order, without background, '-' for one to leave out; by default "
-    "VOC's of 20, COCO's of 80, COCO's of 90 less the ten that nobody has, and otherwise numbers.",
+    "VOC's of 20, COCO's of 80, COCO's of 90 less the ten that nobody has, and otherwise numbers. "
+    "What is left out keeps its part in the softmax, so that the scores are the file's.",
 )
 _PARTIAL = flags.DEFINE_bool(
     "allow_partial", False, "Leave the class heads untrained where --classes are more or fewer."
@@ -63,24 +69,66 @@ def config_of(model: str) -> ConfigDict:
     return values
 
 
+def settings(experiment: config.Experiment, family: Released) -> dict[str, dict[str, Any]]:
+    """Returns what a file's network was trained with, by the config's groups, for its owner to see.
+
+    All of the input and the decoder, how default boxes are made, and what the family overrides.
+    """
+    groups = {name: dataclasses.asdict(getattr(experiment, name)) for name in ("input", "decoder")}
+    groups["anchors"] = {
+        name: value for name in ("preset", "clip") if (value := getattr(experiment.anchors, name))
+    }
+    for path in family.overrides:
+        group, _, name = path.partition(".")
+        groups.setdefault(group, {})[name] = getattr(getattr(experiment, group), name)
+    return groups
+
+
+def _convert(
+    arrays: Mapping[str, np.ndarray], model: str, **options: Any
+) -> tuple[Released, detectors.Imported]:
+    family = detectors.find(arrays, model)
+    values = config_of(model)
+    values.update_from_flattened_dict(dict(family.overrides))
+    return family, detectors.convert(arrays, family, config.resolve(values), **options)
+
+
+def _fits(arrays: Mapping[str, np.ndarray], model: str) -> bool:
+    """Returns whether a file is whole and of the right shapes as another model."""
+    try:
+        family, imported = _convert(arrays, model)
+        detectors.check_classes(model, family, imported.num_scored)
+    except ValueError:
+        return False
+    return True
+
+
 def main() -> None:
     """Runs the command."""
     output = pathlib.Path(_OUTPUT.value)
     if output.suffix != detector_file.SUFFIX:
         raise ValueError(f"--output: expected a name that ends in .npz, got {output}")
-    arrays = files.read(pathlib.Path(_SOURCE.value), _FORMAT.value)
-    family = detectors.find(arrays, _MODEL.value)
-    values = config_of(_MODEL.value)
-    values.update_from_flattened_dict(dict(family.overrides))
-    imported = detectors.convert(
-        arrays,
-        family,
-        config.resolve(values),
-        names=_CLASSES.value,
-        allow_partial=_PARTIAL.value,
-    )
+    source = pathlib.Path(_SOURCE.value)
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ValueError(f"--output: {output} is the source, which would be replaced; name another")
+    arrays = files.read(source, _FORMAT.value)
+    known = (family for families in detectors.FAMILIES.values() for family in families)
+    arrays, prefix = without_prefix(arrays, known)
+    try:
+        family, imported = _convert(
+            arrays, _MODEL.value, names=_CLASSES.value, allow_partial=_PARTIAL.value
+        )
+        if not _CLASSES.value:
+            detectors.check_classes(_MODEL.value, family, imported.num_scored)
+    except ValueError as error:
+        fitting = [model for model in _CONFIGS if model != _MODEL.value and _fits(arrays, model)]
+        if not fitting or "--model=" in str(error) or _fits(arrays, _MODEL.value):
+            raise
+        raise ValueError(f"{error}. This file fits --model={' or '.join(fitting)}") from None
     detector_file.save(output, imported.experiment, imported.variables)
-    log.info("%s: %s, %d arrays used", _SOURCE.value, family.name, len(family.used))
+    log.info("%s: %s, %d arrays used", source, family.name, len(imported.used))
+    if prefix:
+        log.info("  its names without their prefix %s", prefix)
     for heading, found in (
         ("in it and not used", imported.unused),
         ("class heads left untrained, for other classes", imported.fresh),
@@ -90,6 +138,8 @@ def main() -> None:
             log.info("  %d %s: %s%s", len(found), heading, ", ".join(found[:_SHOWN]), more)
     names = imported.experiment.class_names
     log.info("  %d classes: %s", len(names), ", ".join(names))
+    for group, fields in settings(imported.experiment, family).items():
+        log.info("  %s: %s", group, ", ".join(f"{name} {value}" for name, value in fields.items()))
     log.info("Written to %s", output)
 
 

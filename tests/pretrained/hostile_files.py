@@ -84,9 +84,10 @@ def pickles():
         yield f"many {name}", b"\x80\x04N" + operation * (MANY // len(operation)) + b"."
     yield "nested lists", b"\x80\x02N" + b"\x85" * MANY + b"."
     yield "doubled tuples as key", b"\x80\x02})" + b"2\x86" * 60 + b"Ns."
-    yield "doubled dicts", b"\x80\x02}" + b"}(" + b"".join(
-        text(k) + b"h\1" for k in ("model", "net")
-    ) + b"u."
+    yield (
+        "doubled dicts",
+        b"\x80\x02}" + b"}(" + b"".join(text(k) + b"h\1" for k in ("model", "net")) + b"u.",
+    )
     long = b"\x8b" + struct.pack("<i", MANY) + b"\x01" * MANY
     yield "a long number as key", b"\x80\x02}" + long + b"q\1" + b"h\1Nsh\1" * 50_000 + b"N."
     keys = b"".join(b"\x8a\x08" + struct.pack("<q", (i + 1) << 40) + b"N" for i in range(60_000))
@@ -106,11 +107,17 @@ def pickles():
     yield "call of a text", b"\x80\x02" + text("a") + b")R."
     yield "call of a storage", b"\x80\x02ctorch\nFloatStorage\n)R."
     yield "call without a tuple", b"\x80\x02ctorch\nSize\nK\1R."
-    yield "attributes of a dtype", (
-        b"\x80\x02ctorch\nBFloat16Storage\n(K\3" + text("<") + b"NNNJ\0\x10\0\0K\1K\0tb0}."
+    yield (
+        "attributes of a dtype",
+        (b"\x80\x02ctorch\nBFloat16Storage\n(K\3" + text("<") + b"NNNJ\0\x10\0\0K\1K\0tb0}."),
     )
-    yield "attributes of a function", (
-        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(N}" + text("__defaults__") + b"K\5\x85stb0}."
+    yield (
+        "attributes of a function",
+        (
+            b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(N}"
+            + text("__defaults__")
+            + b"K\5\x85stb0}."
+        ),
     )
     yield "attributes of a list", b"\x80\x02]}b."
     yield "items of a function", b"\x80\x02ctorch\nSize\nNNs."
@@ -291,7 +298,8 @@ def caffe_files():
         "shapes": named + field(7, field(7, field(1, varint(300) * 30)) * 30_000),
         "varints": named + (b"\x10" + b"\xff" * 9 + b"\x01") * (MANY // 11),
         "long name": field(1, b"x" * MANY) + b"\x3a\x00" * 9000,
-        "huge shape": named + field(7, field(7, field(1, varint(2**63) * 30)) + field(5, bytes(16))),
+        "huge shape": named
+        + field(7, field(7, field(1, varint(2**63) * 30)) + field(5, bytes(16))),
         "two precisions": named + field(7, field(5, bytes(4)) + field(8, bytes(8))),
         "huge length": named + varint(7 << 3 | 2) + varint(2**62),
         "name of bytes": field(1, b"\xff\xfe") + field(7, b""),

@@ -120,8 +120,8 @@ def _fields(data: memoryview, budget: Budget) -> Iterator[tuple[int, int, int | 
             raise ValueError(f"byte {at} has the wire type {kind}, which protobuf does not use")
         if length > len(data) - at:
             raise ValueError(
-                f"it is cut short or damaged: a field is {length:,} bytes long where {len(data) - at:,} are "
-                "left"
+                f"it is cut short or damaged: a field is {length:,} bytes long where "
+                f"{len(data) - at:,} are left"
             )
         yield number, kind, data[at : at + length]
         at += length

@@ -196,7 +196,9 @@ class Reader:
                 memo[len(memo)] = stack[-1]
             elif name in ("GET", "BINGET", "LONG_BINGET"):
                 if argument not in memo:
-                    raise ValueError(f"it is no pickle of tensors: nothing has the number {argument}")
+                    raise ValueError(
+                        f"it is no pickle of tensors: nothing has the number {argument}"
+                    )
                 stack.append(memo[argument])
             elif name == "MARK":
                 marks.append(len(stack))
@@ -240,9 +242,7 @@ class Reader:
                 state = stack.pop()
                 if type(stack[-1]) is Parameter:
                     stack[-1].build(state)
-                _expect(
-                    type(stack[-1]) in (Pairs, Parameter), "sets attributes of what is no dict"
-                )
+                _expect(type(stack[-1]) in (Pairs, Parameter), "sets attributes of what is no dict")
             elif name == "BINPERSID":
                 stack.append(self._refer(stack.pop()))
             else:

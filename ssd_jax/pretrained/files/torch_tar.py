@@ -9,7 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ssd_jax.pretrained.files.budget import Budget
-from ssd_jax.pretrained.files.tensor_pickle import Pairs, Reader, Storage, Tensor, dtype_of, is_count
+from ssd_jax.pretrained.files.tensor_pickle import (
+    Pairs,
+    Reader,
+    Storage,
+    Tensor,
+    dtype_of,
+    is_count,
+)
 
 _MEMBERS = ("sys_info", "pickle", "tensors", "storages")
 _MOST_MEMBERS = 16
@@ -62,9 +69,7 @@ def _members(data: bytes) -> dict[str, memoryview]:
     return found
 
 
-def _storages(
-    data: memoryview, budget: Budget
-) -> tuple[dict[int, Storage], dict[str, memoryview]]:
+def _storages(data: memoryview, budget: Budget) -> tuple[dict[int, Storage], dict[str, memoryview]]:
     """Returns the storages by their numbers, parts of others among them, and their bytes."""
     file = io.BytesIO(data)
     reader = Reader(file, budget)
@@ -78,7 +83,7 @@ def _storages(
         [count] = _numbers(file, "<q")
         begin = file.tell()
         end = begin + count * dtype.itemsize
-        if not 0 <= count or end > len(data):
+        if not count >= 0 or end > len(data):
             raise ValueError(f"it is cut short: a storage has {count:,} numbers")
         storages[key] = Storage(dtype, str(key), count, 0, count)
         read[str(key)] = data[begin:end]
@@ -94,9 +99,7 @@ def _storages(
     return storages, read
 
 
-def _tensors(
-    data: memoryview, storages: dict[int, Storage], budget: Budget
-) -> dict[int, Tensor]:
+def _tensors(data: memoryview, storages: dict[int, Storage], budget: Budget) -> dict[int, Tensor]:
     file = io.BytesIO(data)
     reader = Reader(file, budget)
     tensors: dict[int, Tensor] = {}
