@@ -35,6 +35,7 @@ _SHOWN = 5
 class Imported(NamedTuple):
     """A detector that was read from somebody's file."""
 
+    family: Released
     experiment: config.Experiment
     variables: PyTree
     used: tuple[str, ...]  # arrays of the file
@@ -129,6 +130,7 @@ def convert(
         values |= {name: np.asarray(made[name]) for name in fresh}
     used = family.used_for(set(values) - set(fresh))
     return Imported(
+        family,
         experiment,
         {"params": {}, "batch_stats": {}} | flax.traverse_util.unflatten_dict(values, sep="/"),
         used=used,
@@ -138,7 +140,7 @@ def convert(
     )
 
 
-def check_classes(model: str, family: Released, num_scored: int) -> None:
+def check_classes(model: str, imported: Imported) -> None:
     """Checks that a file whose classes nobody named is of the data set that its model is of.
 
     Raises:
@@ -149,12 +151,16 @@ def check_classes(model: str, family: Released, num_scored: int) -> None:
     def scored(name: str) -> tuple[int, ...]:
         return _SCORED.get(name.rpartition("_")[2], ())
 
-    others = [name for name in FAMILIES if family in FAMILIES[name] and num_scored in scored(name)]
+    others = [
+        name
+        for name, families in FAMILIES.items()
+        if imported.family in families and imported.num_scored in scored(name)
+    ]
     if others and model not in others:
         raise ValueError(
-            f"--model: this file scores {num_scored - 1} classes, as {' and '.join(others)} does, "
-            f"and {model} has other default boxes. Give --model={others[0]}, or name the classes "
-            f"with --classes if the file was trained on the default boxes of {model}"
+            f"--model: this file scores {imported.num_scored - 1} classes, as "
+            f"{' and '.join(others)} does, and {model} has other default boxes. Name the classes "
+            f"with --classes if the file was trained on those of {model}"
         )
 
 

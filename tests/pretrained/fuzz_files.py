@@ -29,10 +29,12 @@ def beginnings(suffix, folder):
             yield (folder / name).read_bytes()
     harm = folder / "harm"
     harm.mkdir()
-    hostile_files.write(harm)
-    for path in sorted(harm.glob(f"*.{suffix}")):
-        if path.is_file() and 0 < path.stat().st_size <= _LARGEST:
-            yield path.read_bytes()
+    if suffix == "h5":
+        hostile_files.write_h5(harm)
+        contents = (path.read_bytes() for path in sorted(harm.iterdir()))
+    else:
+        contents = (content for _, content in hostile_files.MAKERS[suffix]())
+    yield from (content for content in contents if 0 < len(content) <= _LARGEST)
 
 
 def damaged(content, others, rng):

@@ -18,6 +18,7 @@ import zlib
 
 import h5py
 import numpy as np
+import old_torch_files
 from caffe_nets import field, varint
 
 MANY = 1 << 20
@@ -155,7 +156,7 @@ def torch_files():
     count = 1 << 18
     views = {f"{i:08}": tensor((count,), count=count) for i in range(300)}
     yield "views.pth", torch_zip(state(**views), bytes(4 * count))
-    yield "compressed.pth", torch_zip(bytes(50 << 20), compression=zipfile.ZIP_DEFLATED)
+    yield "compressed.pth", torch_zip(bytes(20 << 20), compression=zipfile.ZIP_DEFLATED)
     good = state(w=tensor())
     yield "two counts.pth", legacy(good, counts=(-1,))
     yield "count of terabytes.pth", legacy(state(w=tensor(count=2**40)), counts=(2**40,))
@@ -164,7 +165,28 @@ def torch_files():
     yield "cut within numbers.pth", legacy(good, data=bytes(7))
     yield "cut within the pickle.pth", legacy(good)[:120]
     yield "tar.pth", bytes(257) + b"ustar" + bytes(1000)
+    yield from tar_files()
     yield "no data.pth", zipped({"a": b"b"})
+
+
+def tar_files():
+    """PyTorch 0.1's: the tar of a good one, whose parts lie."""
+    good = old_torch_files.of_01(old_torch_files.ARRAYS, view=(4, 5))
+    size = b"%011o" % 24
+    yield "tar of terabytes.pth", good[:124] + b"77777777777" + good[135:]
+    yield "tar of no size.pth", good[:124] + b"x" * 11 + good[135:]
+    yield "tar of tars.pth", (good[:124] + size + good[135:512]) * 10_000
+    for name, old, new in (
+        ("storages", b"K\2.", b"J\xff\xff\xff\x7f."),
+        ("storage", struct.pack("<q", 24), struct.pack("<q", 2**60)),
+        ("negative storage", struct.pack("<q", 24), struct.pack("<q", -(2**60))),
+        ("dimensions", struct.pack("<q", 3), struct.pack("<q", 2**31 - 1)),
+        ("strides", struct.pack("<3q", 12, 4, 1), struct.pack("<3q", 2**62, 4, 1)),
+        ("view", b"K\4K\5", b"K\xffK\xff"),
+        ("reference", b"2000", b"9999"),
+        ("a longer reference", b"2000", b"2" * 9000),
+    ):
+        yield f"tar of {name}.pth", good.replace(old, new)
 
 
 # ---- zip archives
@@ -201,8 +223,8 @@ def patched(content, at_central, value):
 
 def npz_files():
     one = zipped({"a.npy": npy((2,), data=bytes(8))})
-    yield "bomb.npz", zipped({"a.npy": npy((1 << 26,), data=bytes(1 << 28))}, zipfile.ZIP_DEFLATED)
-    hidden = zipped({"a.npy": npy((2,), data=bytes(1 << 28))}, zipfile.ZIP_DEFLATED)
+    yield "bomb.npz", zipped({"a.npy": npy((1 << 24,), data=bytes(1 << 26))}, zipfile.ZIP_DEFLATED)
+    hidden = zipped({"a.npy": npy((2,), data=bytes(1 << 26))}, zipfile.ZIP_DEFLATED)
     checksum = struct.pack("<I", zlib.crc32(npy((2,), data=bytes(8))))
     lying = patched(patched(hidden, 24, struct.pack("<I", 136)), 16, checksum)
     yield "bomb that says it is small.npz", lying
@@ -311,6 +333,14 @@ def caffe_files():
     yield "groups.caffemodel", b"\xa3\x06" * 1000
 
 
+MAKERS = {
+    "pth": torch_files,
+    "npz": npz_files,
+    "safetensors": safetensors_files,
+    "caffemodel": caffe_files,
+}
+
+
 def write_h5(folder):
     """Writes the files: HDF5 has no bytes without one."""
 
@@ -337,7 +367,7 @@ def write_h5(folder):
     with new("compressed") as file:
         file.create_dataset("a", data=np.zeros(1 << 24, np.float32), compression=9)
     with new("one compressed chunk") as file:
-        content = zlib.compress(bytes(1 << 28))
+        content = zlib.compress(bytes(1 << 26))
         chunk = file.create_dataset("a", (1024,), np.uint8, chunks=(1024,), compression=9)
         chunk.id.write_direct_chunk((0,), content)
     with new("unknown filter") as file:
@@ -369,8 +399,7 @@ def write_h5(folder):
 
 def write(folder):
     """Writes all files into a folder."""
-    makers = (torch_files(), npz_files(), safetensors_files(), caffe_files())
-    for name, content in itertools.chain(*makers):
+    for name, content in itertools.chain(*(make() for make in MAKERS.values())):
         (folder / name).write_bytes(content)
     write_h5(folder)
     for suffix in ("pth", "npz", "safetensors", "caffemodel", "h5"):
