@@ -256,8 +256,14 @@ def with_classes(experiment: Experiment, class_names: tuple[str, ...], source: s
       source: the data set's name, for the error.
 
     Raises:
-      ValueError: where the config names other classes, or another number of them.
+      ValueError: where the config names other classes, or another number of them, or has logits
+        that are none.
     """
+    if experiment.decoder.unreported:
+        raise ValueError(
+            f"config.decoder.unreported: {experiment.decoder.unreported}, but only imported "
+            "weights have logits that are no class; leave it away"
+        )
     if experiment.class_names not in ((), class_names):
         raise ValueError(
             f"config.class_names: {experiment.class_names}, but {source} has {class_names}"

@@ -43,6 +43,12 @@ class AnchorDetector:
         Raises:
             ValueError: what the layers and the ops say of them.
         """
+        unreported = self.decoder.unreported
+        if not set(unreported) <= set(range(1, self.num_classes)):
+            raise ValueError(
+                f"config.decoder.unreported: expected logits from 1 to {self.num_classes - 1}, got "
+                f"{unreported}"
+            )
         shape = jax.ShapeDtypeStruct
         images = shape((1, *self.image_size, 3), jnp.float32)
         targets = Targets(
@@ -127,6 +133,14 @@ class AnchorDetector:
             variables, self.input.normalize(images), train=train, mutable=["batch_stats"]
         )
         return predictions, updated.get("batch_stats", {})
+
+    def class_scores(self, logits: Float[Array, "A C"]) -> Float[Array, "A R"]:
+        """Returns the probabilities of the background and of the classes that are reported."""
+        scores = self.objective.confidence.scores(logits)
+        if not self.decoder.unreported:
+            return scores
+        reported = [i for i in range(self.num_classes) if i not in self.decoder.unreported]
+        return scores[:, np.array(reported)]
 
     def loss(self, predictions: Any, batch: Batch | Targets) -> Any:
         """Returns the loss of a batch; see `Detector.loss`."""

@@ -21,6 +21,8 @@ class Decoder:
         iou_threshold: a box is dropped whose IoU with a kept one of its class is above it.
         pre_nms_top_k: the candidates of each class.
         max_detections: the detections of a picture, over all classes.
+        unreported: logits of imported weights that are no class here: they take part in the
+            softmax and are never detected.
         clip_before_nms: clip boxes before the suppression, as torchvision does; otherwise only at
             the output.
         soft_nms: lower the scores of overlapped boxes (linear) and keep them.
@@ -33,6 +35,7 @@ class Decoder:
     iou_threshold: float = 0.45
     pre_nms_top_k: int = 400
     max_detections: int = 200
+    unreported: tuple[int, ...] = ()
     clip_before_nms: bool = False
     soft_nms: bool = False
     box_voting: bool = False

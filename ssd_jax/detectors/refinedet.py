@@ -94,7 +94,7 @@ class RefineDetDetector(AnchorDetector):
         """Returns each image's detections; see `Detector.detect`."""
 
         def of_one_image(one: RefinedPredictions) -> Detections:
-            scores = self.objective.confidence.scores(one.logits)
+            scores = self.class_scores(one.logits)
             if one.arm_logits is not None:
                 objectness = 1 - self._background(one.arm_logits)
                 dropped = objectness < self.model.objectness_threshold

@@ -40,7 +40,7 @@ class SSDDetector(AnchorDetector):
 
         def of_one_image(offsets: Array, logits: Array) -> Detections:
             boxes = self.objective.decode(offsets, self.anchors)
-            return self.decoder.suppress(boxes, self.objective.confidence.scores(logits))
+            return self.decoder.suppress(boxes, self.class_scores(logits))
 
         return jax.vmap(of_one_image)(*predictions)
 
