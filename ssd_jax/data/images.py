@@ -103,12 +103,8 @@ def decode(
 
 
 def is_picture_name(path: pathlib.PurePath) -> bool:
-    """Whether a file's name is one of a picture; for picking pictures out of a folder.
-
-    Names that begin with "._" are not: macOS keeps a file's attributes in them.
-    """
-    formats = Image.registered_extensions()
-    return formats.get(path.suffix.lower()) in Image.OPEN and not path.name.startswith("._")
+    """Whether a file's suffix is one of a picture; for picking pictures out of a folder."""
+    return Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN
 
 
 def upright_size(source: bytes | str | os.PathLike) -> tuple[int, int]:
