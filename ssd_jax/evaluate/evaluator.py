@@ -18,7 +18,7 @@ from ssd_jax.data import images, pipeline, records
 from ssd_jax.data.augment import warp
 from ssd_jax.detectors import Detector
 from ssd_jax.evaluate import coco_results, metrics, plots, voc_ap
-from ssd_jax.evaluate.ground_truth import GroundTruth, ImageDetections, check_ground_truths
+from ssd_jax.evaluate.ground_truth import GroundTruth, ImageDetections, tabulate_objects
 from ssd_jax.sharding import batch_split, check_batch_size, data_mesh, put_batch, replicated
 from ssd_jax.types import Detections
 
@@ -168,9 +168,10 @@ class Evaluator:
         self.source = records.open_source(name, experiment.data.data_dir)
         config.with_classes(experiment, self.source.class_names, name)
         self._ground_truths = [ground_truth(record) for record in self.source]
-        check_ground_truths(
-            self._ground_truths, num_classes=len(self.source.class_names) + 1, source=name
-        )
+        try:  # before an hour of training, not after it
+            tabulate_objects(self._ground_truths, num_classes=len(self.source.class_names) + 1)
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be evaluated: {error}") from None
         self._detect = make_detect_step(detector, self._mesh)
 
     def run(self, variables: PyTree) -> Evaluation:
