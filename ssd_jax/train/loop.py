@@ -57,7 +57,9 @@ def train(
     mesh = sharding.data_mesh(devices)
     sharding.check_batch_size(mesh, spec.batch_size, "config.train.batch_size")
     source = records.open_source(experiment.data.train, experiment.data.data_dir)
-    experiment = config.with_classes(experiment, source.class_names, experiment.data.train)
+    experiment = config.with_classes(
+        experiment, source.class_names, experiment.data.train, source.category_ids
+    )
     detector = detectors.build(experiment)
     optimizer = optimizers.build(experiment.optimizer, spec.steps)
     train_step = make_train_step(

@@ -272,13 +272,16 @@ def test_a_damaged_file_names_itself_and_the_record(damage, num_workers, tmp_pat
     source = records.open_source("pets:train,pets:val", tmp_path)
     assert source[1].image_id == "b"
     message = rf"record [01] of pets:val cannot be read from {file}: .* prepare the data set again"
-    with pytest.raises(ValueError, match=message):
+
+    def read():
         if num_workers is None:
-            source[2]
-        else:
-            options = {"batch_size": 2, "canvas_size": (40, 60), "max_objects": 1}
-            with pipeline.eval_batches(source, num_workers=num_workers, **options) as batches:
-                list(batches)
+            return source[2]
+        options = {"batch_size": 2, "canvas_size": (40, 60), "max_objects": 1}
+        with pipeline.eval_batches(source, num_workers=num_workers, **options) as batches:
+            return list(batches)
+
+    with pytest.raises(ValueError, match=message):
+        read()
 
 
 def test_a_damaged_file_is_named_of_several_and_of_a_part_of_a_split(tmp_path):
