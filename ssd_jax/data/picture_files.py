@@ -71,9 +71,7 @@ def _below(folder: pathlib.Path) -> list[pathlib.Path]:
     for place, folders, files in os.walk(folder, onerror=stop, followlinks=True):
         inside = pathlib.Path(place)
         if inside != folder and {RESULTS, UNFINISHED_RESULTS} & set(files):
-            log.warning(
-                "%s is passed over: the pictures beside its detections.json are drawn", place
-            )
+            log.warning("%s is passed over: with its detections.json it is an output", place)
             folders.clear()
             continue
         real = os.path.realpath(place)

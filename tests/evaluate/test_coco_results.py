@@ -136,9 +136,14 @@ def test_a_growing_file_can_be_read_at_any_moment(tmp_path, found):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
 def test_whatever_ends_a_growing_file_keeps_what_it_has(error, tmp_path, found):
     path = tmp_path / "detections.json"
-    with pytest.raises(error), GrowingResults(path) as results:
-        results.add(found("a", [(0, 0, 1, 1)], [0.5]))
-        raise error
+
+    def stop():
+        with GrowingResults(path) as results:
+            results.add(found("a", [(0, 0, 1, 1)], [0.5]))
+            raise error
+
+    with pytest.raises(error):
+        stop()
     assert [x.image_id for x in read_coco_results(path)] == ["a"]
     assert list(tmp_path.iterdir()) == [path]
 
