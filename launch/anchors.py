@@ -116,10 +116,13 @@ def report(
         shown += tables.details(found[0], _SIZES.value)
     for table in shown:
         cli.print_table(table.terminal())
-    Console().print(tables.EXPLANATION, highlight=False)
+    Console().print(tables.EXPLANATION, highlight=False, markup=False)
     values = [groups.as_json(one, _SIZES.value) for one in found]
     (folder / "coverage.json").write_text(json.dumps(values, indent=1) + "\n")
-    picture = None if source is None else Image.fromarray(images.decode(source[0].image))
+    picture = None
+    if source is not None:
+        with images.memory_limit(None):  # it was decoded when the data set was prepared
+            picture = Image.fromarray(images.decode(source[0].image))
     text = page.page(found, measured_on=_SIZES.value, picture=picture)
     (folder / "coverage.html").write_text(text)
     log.info("Written: %s and coverage.json", folder / "coverage.html")
