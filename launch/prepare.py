@@ -16,6 +16,7 @@ Data sets of TFDS itself (voc/2007, voc/2012, coco/2017) are read as TFDS prepar
 array_record files, under the same --data_dir.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +29,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ssd_jax.data import coco, folder_scenes, preparation, shapes, voc
-from ssd_jax.data.examples import Dataset, Problem, printable
+from ssd_jax.data.class_names import printable
+from ssd_jax.data.examples import Dataset, Problem
 
 _FORMAT = flags.DEFINE_enum(
     "format", None, ["voc", "coco", "image_folder_scenes", "shapes"], "What is read."
@@ -89,6 +91,8 @@ def main(argv: list[str]) -> None:
         sys.exit("Correct the input, or leave these out with --on_error skip.")
     except (ValueError, OSError) as error:
         sys.exit(f"error: {printable(str(error))}")
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # all is written: `| head` may end this
     _print_summary(console, dataset, summary)
     if summary.left_out:
         _print_problems(summary.left_out, "Left out")
@@ -206,7 +210,7 @@ def _percentiles(values: list[float]) -> str:
 
 def _print_notes(notes: Sequence[str]) -> None:
     for note in notes:
-        print(f"{_FORMAT.value}: {printable(note)}")
+        print(f"{_FORMAT.value}: {printable(note)}", file=sys.stderr)
 
 
 def _print_problems(problems: list[Problem], heading: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ssd_jax.data import coco_file, coco_layout, examples, images, plain_files, split_names
+from ssd_jax.data.class_names import check_chosen
 from ssd_jax.data.coco_file import Picture
 from ssd_jax.data.examples import Example, Problems
 
@@ -36,7 +37,7 @@ class CocoFolder:
         class_names: Sequence[str] = (),
         drop_others: bool = False,
     ):
-        examples.check_classes(class_names)
+        check_chosen(class_names)
         self._drop_others = drop_others
         self._layout = coco_layout.find(pathlib.Path(source))
         files = self._layout.files
@@ -57,6 +58,8 @@ class CocoFolder:
         self.notes = [*self._layout.notes]
         if left_out:
             self.notes.append(f"left out: {', '.join(left_out)}, a category without objects")
+        if zeros := sum(file.areas_of_zero() for file in files.values()):
+            self.notes.append(f"{zeros} areas of 0 are read as those of their boxes")
         self._read_pictures: dict[str, set[pathlib.Path]] = {}
 
     def examples(self, split: str, problems: Problems) -> Iterator[Example]:

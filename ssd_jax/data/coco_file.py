@@ -1,8 +1,5 @@
-"""Reading one file of COCO instances: its categories, pictures and objects, without the pictures.
+"""Reading one file of COCO instances, without the pictures; `coco_categories` reads its categories.
 
-- A category has a whole number as its id and a name; every id and name comes once. A category
-  without any object is a class, except two that exporters add: Roboflow's project (its
-  supercategory is "none" and it is the supercategory of all others) and a background.
 - Every picture has one id and one file_name, and comes once; two entries for one of them would
   divide its objects among them. An id is a whole number or a text, and 1 is not "1".
 - Height and width may both be missing, null or 0: they are those of the picture then.
@@ -18,21 +15,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ssd_jax.data import examples, json_fields, plain_files
+from ssd_jax.data import coco_categories, examples, json_fields, plain_files
+from ssd_jax.data.coco_categories import Category
 from ssd_jax.data.examples import Object, Problems
 
 KEYS = ("images", "annotations", "categories")
 
 _MOST_BYTES = 8 << 30
-_BACKGROUND = ("background", "__background__")
-
-
-class Category(NamedTuple):
-    """A class as the file has it."""
-
-    id: int
-    name: str
-    supercategory: Any = None
 
 
 class Annotation(NamedTuple):
@@ -81,12 +70,16 @@ class CocoFile:
         self._annotations = content["annotations"]
         self.num_images = len(self._images)
         self.num_annotations = len(self._annotations)
-        self.categories = _categories(path, content["categories"])
+        self.categories = coco_categories.read(path, content["categories"])
 
     def used_categories(self) -> set[int]:
         """Returns the ids that annotations refer to."""
         ids = (a.get("category_id") for a in self._annotations if isinstance(a, dict))
         return {number for number in ids if isinstance(number, int)}
+
+    def areas_of_zero(self) -> int:
+        """Returns how many annotations have an area of 0."""
+        return sum(1 for a in self._annotations if isinstance(a, dict) and a.get("area") == 0)
 
     def pictures(self, problems: Problems) -> Iterator[Picture]:
         """Yields the pictures in their order, and adds what cannot be used to `problems`."""
@@ -94,8 +87,8 @@ class CocoFile:
         names, ids = defaultdict(set), defaultdict(set)  # by id, by name
         for entry in entries:
             if isinstance(entry, Picture):
-                names[entry.image_id].add(entry.file_name)
-                ids[entry.file_name].add(entry.image_id)
+                names[str(entry.image_id)].add(entry.file_name)  # a record has only the text
+                ids[entry.file_name].add(str(entry.image_id))
         known = {entry.image_id for entry in entries}
         annotations = self._by_image(known, problems)
         seen = set()
@@ -103,19 +96,19 @@ class CocoFile:
             if isinstance(entry, _Defect):
                 problems.add(self.path, entry.reason, entry.where)
                 continue
-            others = names[entry.image_id] - {entry.file_name}
-            namesakes = ids[entry.file_name] - {entry.image_id}
+            others = names[str(entry.image_id)] - {entry.file_name}
+            namesakes = ids[entry.file_name] - {str(entry.image_id)}
             if others or namesakes:
-                other = min(others) if others else f"image {min(namesakes, key=str)}"
+                other = min(others) if others else f"image {min(namesakes)}"
                 shared = "id" if others else "file_name"
                 problems.add(
                     self.path, f"has the same {shared} as {other}; neither is used", entry.where
                 )
-            elif entry.image_id in seen:
+            elif str(entry.image_id) in seen:
                 where = f"image {entry.image_id}"
                 problems.add(self.path, "listed more than once, used once", where)
             else:
-                seen.add(entry.image_id)
+                seen.add(str(entry.image_id))
                 yield entry._replace(annotations=annotations[entry.image_id])
 
     def _by_image(self, known: set, problems: Problems) -> dict[Any, list[Annotation]]:
@@ -141,6 +134,14 @@ class _Defect(NamedTuple):
     image_id: Any  # as far as there is one
 
 
+def classes(
+    files: Sequence[CocoFile], wanted: Sequence[str] = ()
+) -> tuple[tuple[Category, ...], list[str]]:
+    """Returns what `coco_categories.classes` does, of files that are read together."""
+    used = set().union(*(file.used_categories() for file in files))
+    return coco_categories.classes({file.path: file.categories for file in files}, used, wanted)
+
+
 def load(path: pathlib.Path) -> Any:
     """Parses a file.
 
@@ -154,37 +155,6 @@ def load(path: pathlib.Path) -> Any:
         return json_fields.parse(plain_files.read(path, _MOST_BYTES))
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
-
-
-def classes(
-    files: Sequence[CocoFile], wanted: Sequence[str] = ()
-) -> tuple[tuple[Category, ...], list[str]]:
-    """Returns the categories of files that are read together, and the names that are none.
-
-    Args:
-        files: at least one.
-        wanted: names that stay in any case.
-
-    Raises:
-        ValueError: where the files disagree, or none is left.
-    """
-    named = {file.path: {c.id: c.name for c in file.categories} for file in files}
-    for path, categories in named.items():
-        if categories != named[files[0].path]:
-            raise ValueError(f"expected the same categories in every split, got others in {path}")
-    used = set().union(*(file.used_categories() for file in files))
-    categories = files[0].categories
-    left_out = [c for c in categories if c.id not in used and c.name not in wanted]
-    left_out = [c for c in left_out if c.name.lower() in _BACKGROUND or _is_project(c, categories)]
-    kept = tuple(category for category in categories if category not in left_out)
-    if not kept:
-        raise ValueError(f"expected categories with distinct names in {files[0].path}, got none")
-    for category in kept:
-        try:
-            examples.class_name(category.name)
-        except ValueError as error:
-            raise ValueError(f"{files[0].path}, category {category.id}: {error}") from None
-    return kept, [category.name for category in left_out]
 
 
 def category_id(annotation: Mapping[str, Any]) -> int:
@@ -240,44 +210,6 @@ def _area(annotation: Mapping[str, Any], size: tuple[int, int]) -> float:
             f"expected an area in pixels, from 0 to {size[1]} x {size[0]}, got {area:g}"
         )
     return float(area)
-
-
-def _categories(path: pathlib.Path, items: Sequence[Any]) -> tuple[Category, ...]:
-    found: dict[int, Category] = {}
-    names: dict[str, int] = {}
-    for place, item in enumerate(items, start=1):
-        where = f"category number {place}"
-        try:
-            fields = json_fields.mapping(item)
-            number = json_fields.whole_number(fields, "id")
-            where = f"category {number}"
-            name = json_fields.text(fields, "name").strip()
-            if name.lower() not in _BACKGROUND:
-                examples.class_name(name)
-        except ValueError as error:
-            raise ValueError(f"{path}, {where}: {error}") from None
-        if number in found:
-            raise ValueError(
-                f"{path}: expected every category id once, got {number} of "
-                f"{found[number].name!r} and {name!r}"
-            )
-        if name in names:
-            raise ValueError(
-                f"expected categories with distinct names in {path}, got twice {name} "
-                f"(ids {names[name]} and {number})"
-            )
-        found[number] = Category(number, name, fields.get("supercategory"))
-        names[name] = number
-    return tuple(found[number] for number in sorted(found))
-
-
-def _is_project(category: Category, categories: Sequence[Category]) -> bool:
-    others = [other for other in categories if other.id != category.id]
-    return (
-        category.supercategory == "none"
-        and bool(others)
-        and all(other.supercategory == category.name for other in others)
-    )
 
 
 def _entry(place: int, image: Any) -> Picture | _Defect:

@@ -4,18 +4,15 @@ Corners in files are pixels, and differ in where they count from: VOC's first pi
 corners are inclusive, COCO's boxes are continuous and start at 0. `continuous_box` turns both into
 one thing: x0 .. x1 such that x1 - x0 is the width in pixels (VOC's inclusive "+1" width). Corners
 that all lie between 0 and 1 are refused: they are fractions of the picture, or one pixel.
-
-The name of a class is one line of text, without the spaces around it. It is not `background`, which
-is label 0 of every detector.
 """
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ssd_jax.data import images
+from ssd_jax.data.class_names import printable
 
 # Tools that count from 0 write xmin = 0 into VOC files, and others round: a corner this far
 # outside the picture is moved onto its border. Farther out is an error.
@@ -23,9 +20,6 @@ BORDER_TOLERANCE = 1.0
 
 # Corners that are fractions of the picture may be rounded beyond 1.
 _MOST_OF_A_FRACTION = 1.001
-
-# Unicode's control characters, half characters (surrogates), line and paragraph separators.
-_NOT_IN_A_LINE = ("Cc", "Cs", "Zl", "Zp")
 
 
 class Example(NamedTuple):
@@ -98,46 +92,6 @@ class Dataset(Protocol):
 
 class NoAreaError(ValueError):
     """Raised for a box that is only a line or a point."""
-
-
-def printable(text: str) -> str:
-    """Returns the text in a line, with what no line can hold written as an escape."""
-    return "".join(
-        c.encode("unicode_escape").decode() if unicodedata.category(c) in _NOT_IN_A_LINE else c
-        for c in text
-    )
-
-
-def class_name(text: str) -> str:
-    """Returns the name of a class, without the spaces around it.
-
-    Raises:
-        ValueError: where it is empty, more than a line, or `background`; without a place.
-    """
-    name = text.strip()
-    if not name:
-        raise ValueError(f"expected the name of a class, got {text!r}")
-    if printable(name) != name:
-        raise ValueError(f"expected the name of a class in one line of text, got {name!r}")
-    if name.lower() in ("background", "__background__"):
-        raise ValueError(
-            f"a class cannot be called {name!r}, which is label 0 of every detector: rename it, "
-            f"or leave its objects out"
-        )
-    return name
-
-
-def check_classes(class_names: Sequence[str]) -> None:
-    """Refuses chosen classes of which one is not a name or comes twice.
-
-    Raises:
-        ValueError: with the name.
-    """
-    for name in class_names:
-        if class_name(name) != name:
-            raise ValueError(f"expected class names without spaces around them, got {name!r}")
-    if len(set(class_names)) < len(class_names):
-        raise ValueError(f"expected every class once, got {', '.join(class_names)}")
 
 
 def continuous_box(

@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from ssd_jax.data import examples, images, plain_files, split_names
+from ssd_jax.data.class_names import check_chosen
 from ssd_jax.data.examples import Example, Object, Problems
 
 _PLACEMENTS = 50  # tries for one picture before the scene is left with fewer
@@ -75,7 +76,7 @@ class FolderScenes:
             raise ValueError(
                 f"folder_scenes.FolderScenes: expected max_overlap in [0, 1], got {max_overlap}"
             )
-        examples.check_classes(class_names)
+        check_chosen(class_names)
         folder = pathlib.Path(source)
         self.notes: list[str] = []
         found, pictures = _find(folder, self.notes)
@@ -195,7 +196,7 @@ def _class_folders(folder: pathlib.Path) -> tuple[str, ...]:
         raise ValueError(f"folder_scenes: expected a folder for every class in {folder}")
     for name in names:
         try:
-            examples.check_classes((name,))
+            check_chosen((name,))
         except ValueError as error:
             raise ValueError(f"folder_scenes: {folder}: {error}") from None
     if splits := [name for name in names if split_names.is_conventional(name)]:

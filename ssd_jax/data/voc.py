@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ssd_jax.data import examples, images, plain_files, split_names, voc_annotation, voc_layout
+from ssd_jax.data.class_names import check_chosen, checked
 from ssd_jax.data.examples import Example, Object, Problems
 from ssd_jax.data.voc_annotation import AnnotatedObject, Annotation
 from ssd_jax.data.voc_lists import Item
@@ -44,7 +45,7 @@ class VocFolder:
         class_names: Sequence[str] = (),
         drop_others: bool = False,
     ):
-        examples.check_classes(class_names)
+        check_chosen(class_names)
         self._drop_others = drop_others
         layout = voc_layout.find(pathlib.Path(source))
         self._splits = layout.splits
@@ -186,6 +187,6 @@ def _read_annotation(paths: tuple[pathlib.Path, ...]) -> Annotation:
 
 def _is_class(name: str) -> bool:
     try:
-        return examples.class_name(name) == name
+        return checked(name) == name
     except ValueError:
         return False

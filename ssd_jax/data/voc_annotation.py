@@ -7,7 +7,7 @@ error, because the picture would be learnt as background. `<filename>` and `<pat
 tools write what the file was called elsewhere.
 
 `<difficult>` is 0 or 1; true, yes, false and no mean the same, and `Unspecified` is VOC's word for
-what nobody looked at, so 0. A size of 0 x 0 is unknown. Numbers are decimal.
+what nobody looked at, so 0. A size that is empty or 0 x 0 is unknown. Numbers are decimal.
 """
 
 import math
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from ssd_jax.data import examples, plain_files, xml_tree
+from ssd_jax.data import class_names, plain_files, xml_tree
 
 _MOST_BYTES = 64 << 20
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -79,7 +79,7 @@ def _object(element: ElementTree.Element) -> AnnotatedObject:
     name, corners, difficult, defect = "", (0.0, 0.0, 0.0, 0.0), False, ""
     try:
         name = (_text(element, "name") or "").strip()
-        name = examples.class_name(name)
+        name = class_names.checked(name)
         corners = _corners(element)
         difficult = _flag(element, "difficult")
     except ValueError as error:
@@ -103,6 +103,8 @@ def _corners(element: ElementTree.Element) -> tuple[float, float, float, float]:
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:
     size = _only(root, "size")
     if size is None:
+        return None
+    if not any((_text(size, tag) or "").strip() for tag in ("height", "width")):
         return None
     height, width = (_number(size, tag) for tag in ("height", "width"))
     if not (height.is_integer() and width.is_integer()):

@@ -66,7 +66,7 @@ def _decode(data: bytes) -> str:
     except LookupError:
         raise ValueError(f"unknown encoding {encoding!r}; save the file as UTF-8") from None
     except UnicodeError as error:
-        raise ValueError(f"{error}; save the file in the encoding that it declares") from None
+        raise ValueError(f"{error}; save the file in UTF-8, or declare its encoding") from None
 
 
 def _local(name: str) -> str:
