@@ -9,6 +9,7 @@
 """
 
 import gzip
+import io
 import pathlib
 import zlib
 from collections import defaultdict
@@ -245,7 +246,7 @@ def _size(fields: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _decompress(path: pathlib.Path) -> bytes:
-    with gzip.open(path) as stream:
+    with gzip.open(io.BytesIO(plain_files.read(path))) as stream:
         data = stream.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise ValueError(f"expected at most {_MOST_BYTES:,} bytes")

@@ -200,7 +200,7 @@ def _open_rows(folder: pathlib.Path, name: str, split: str):
     tfds_split = "train+validation" if joined else split
     try:
         rows = builder.as_data_source(tfds_split, decoders={"image": tfds.decode.SkipDecoding()})
-    except ValueError as error:
+    except (ValueError, NotImplementedError) as error:  # the latter of a slice of `all`
         splits = ", ".join(f"{s.name} ({s.num_examples})" for s in builder.info.splits.values())
         raise ValueError(
             f"records.open_source: no split {split!r} in {name}, which has: {splits}"

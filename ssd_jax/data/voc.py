@@ -170,6 +170,8 @@ class VocFolder:
             if paths and isinstance(found, Exception)
         }
         message = f"voc.VocFolder: no object with a name in {folder}"
+        if not any(self._annotations):
+            message += ", which holds no XML of a picture"
         if defects:
             path, reason = next(iter(defects.items()))
             message += f"; {len(defects)} files cannot be read, the first is {path}: {reason}"

@@ -2,8 +2,8 @@
 
 Pictures and annotations are found, in upper or lower case,
 
-- in JPEGImages and Annotations (VOC), or images and annotations or xmls (Kaggle);
-- side by side in one folder (labelImg, Roboflow).
+- in JPEGImages and Annotations (VOC), or images and annotations, annots, labels or xmls (Kaggle);
+- side by side in one folder (labelImg, Roboflow), or one kind there and one in such a folder.
 
 Such a folder is the source itself, or the only one in it (a VOCdevkit); or every folder in the
 source is one and is called train, valid, test or the like, and is a split then. Folders of other
@@ -25,13 +25,10 @@ from ssd_jax.data import images, plain_files, split_names, voc_lists
 from ssd_jax.data.examples import Problems
 from ssd_jax.data.voc_lists import Item, Split
 
-# By rising distance from VOC's own names: the first that are there are meant.
-_FOLDERS = (
-    (("jpegimages",), ("annotations",)),
-    (("images", "image", "imgs", "img"), ("annotations", "annotation", "xmls", "xml")),
-    (("jpegimages", "images", "image", "imgs", "img"),
-     ("annotations", "annotation", "xmls", "xml")),
-)  # fmt: skip
+_PICTURES = ("jpegimages", "images", "image", "imgs", "img")
+_ANNOTATIONS = ("annotations", "annotation", "annots", "labels", "label", "xmls", "xml")
+# VOC's own names are meant where both are there.
+_FOLDERS = ((_PICTURES[:1], _ANNOTATIONS[:1]), (_PICTURES, _ANNOTATIONS))
 
 
 class Layout(NamedTuple):
@@ -108,12 +105,12 @@ def _part(folder: pathlib.Path) -> _Part | None:
     has_annotations = any(_is_annotation_name(path) for path in inside)
     if has_pictures and has_annotations:
         return _Part(folder, folder, folder)
-    for names in _FOLDERS[-1]:
-        beside = [path for name in names for path in by_name[name]]
-        if len(beside) == 1 and names[0] == "annotations" and has_pictures:
-            return _Part(folder, folder, beside[0])
-        if len(beside) == 1 and names[0] == "jpegimages" and has_annotations:
-            return _Part(folder, beside[0], folder)
+    pictures = [path for name in _PICTURES for path in by_name[name]]
+    annotations = [path for name in _ANNOTATIONS for path in by_name[name]]
+    if len(pictures) == 1 and has_annotations:
+        return _Part(folder, pictures[0], folder)
+    if len(annotations) == 1 and has_pictures:
+        return _Part(folder, folder, annotations[0])
     return None
 
 

@@ -2,9 +2,9 @@
 
 They stand in ImageSets/Main, in ImageSets, or beside the pictures' folder where they are called
 train.txt, val.txt, test.txt or the like. A line is the name of a picture, with or without its
-suffix, or a path. Paths of another machine are read without what stands before the picture's
-folder, where that is the same in the whole list. A name that ends in " 1" is a name first: only
-where no picture is called so is it a second column.
+suffix, or a path, and may stand in quotes (CVAT). Paths of another machine are read without what
+stands before the picture's folder, where that is the same in the whole list. A name that ends in
+" 1" is a name first: only where no picture is called so is it a second column.
 
 A list of lines `NAME 1`, `NAME 0` and `NAME -1` that is called CLASS_SPLIT.txt beside a SPLIT.txt
 is one of VOC's lists of a class, and not a split. Under any other name it is an error, and so is an
@@ -112,9 +112,10 @@ class _Names:
         return [self._find(number, text) for number, text in lines if text]
 
     def _find(self, number: int, text: str) -> _Line:
-        if item := self._one(text):
+        quoted = text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text
+        if item := self._one(text) or self._one(quoted):
             return _Line(number, text, item)
-        folders = text.replace("\\", "/").split("/")
+        folders = quoted.replace("\\", "/").split("/")
         for k in range(len(folders)):
             if item := self._one("/".join(folders[k:])):
                 prefix = tuple(name for name in folders[:k] if name not in (".", ""))
