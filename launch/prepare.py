@@ -16,7 +16,6 @@ Data sets of TFDS itself (voc/2007, voc/2012, coco/2017) are read as TFDS prepar
 array_record files, under the same --data_dir.
 """
 
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -91,8 +90,6 @@ def main(argv: list[str]) -> None:
         sys.exit("Correct the input, or leave these out with --on_error skip.")
     except (ValueError, OSError) as error:
         sys.exit(f"error: {printable(str(error))}")
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # all is written: `| head` may end this
     _print_summary(console, dataset, summary)
     if summary.left_out:
         _print_problems(summary.left_out, "Left out")
