@@ -22,7 +22,8 @@ from ssd_jax.data import images, records
 from ssd_jax.evaluate import metrics
 from ssd_jax.evaluate.evaluator import Evaluation, ground_truth
 from ssd_jax.evaluate.ground_truth import ImageDetections
-from ssd_jax.pretrained import files, known, ssd
+from ssd_jax import weight_files as files
+from ssd_jax.pretrained import known, ssd
 
 from . import cli
 

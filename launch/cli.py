@@ -17,10 +17,12 @@ import rich.console
 import rich.table
 from absl import app, flags
 
-from launch import pipes
+
 from ssd_jax import config
 from ssd_jax.data import images
 from ssd_jax.train.report import NonFiniteLossError
+
+from . import pipes
 
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error, and JAX's own log.")
 COMPILATION_CACHE = flags.DEFINE_string(

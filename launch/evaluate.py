@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from ssd_jax import config, detectors
 from ssd_jax.evaluate.evaluator import Evaluator
-from ssd_jax.pretrained import detector_file
+from ssd_jax.checkpoints import detector_file
 from ssd_jax.train import checkpoint
 
 from . import cli

@@ -24,7 +24,9 @@ import numpy as np
 from absl import flags
 
 from ssd_jax import config
-from ssd_jax.pretrained import detector_file, detectors, files
+from ssd_jax import weight_files as files
+from ssd_jax.checkpoints import detector_file
+from ssd_jax.pretrained import detectors
 from ssd_jax.pretrained.released import without_prefix
 from ssd_jax.settings import to_dict
 

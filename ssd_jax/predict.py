@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import PyTree, UInt8
 
 from ssd_jax import config, detectors
+from ssd_jax.checkpoints import detector_file
 from ssd_jax.data.images import place
 from ssd_jax.data.records import COCO_CATEGORY_IDS
 from ssd_jax.evaluate.evaluator import in_pixels, make_detect_step
 from ssd_jax.evaluate.ground_truth import ImageDetections
-from ssd_jax.pretrained import class_names, detector_file
+from ssd_jax.pretrained import class_names
 from ssd_jax.sharding import data_mesh, put_batch, replicated
 from ssd_jax.train import checkpoint
 

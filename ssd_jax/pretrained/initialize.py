@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ssd_jax import config
-from ssd_jax.pretrained import detector_file, files, known
+from ssd_jax import weight_files as files
+from ssd_jax.checkpoints import detector_file
+from ssd_jax.pretrained import known
 from ssd_jax.pretrained.class_heads import choose, class_places, is_class_head
 from ssd_jax.pretrained.released import without_prefix
 from ssd_jax.train import checkpoint

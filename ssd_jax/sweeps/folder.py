@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ssd_jax import config
+from ssd_jax.checkpoints.manager import RECENT
 from ssd_jax.sweeps.plan import Trial
-from ssd_jax.train.checkpoint import RECENT
 from ssd_jax.train.metrics import LINES, last_step
 
 STATES = ("finished", "running", "stopped", "failed", "waiting")

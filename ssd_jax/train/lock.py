@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from ssd_jax.train.agreement import on_first_process
+from ssd_jax.agreement import on_first_process
 
 log = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from ssd_jax import config, detectors, sharding
+from ssd_jax.agreement import on_first_process
+from ssd_jax.checkpoints.manager import DATA, METRIC, NOTES, RECENT, Checkpoints
 from ssd_jax.data import pipeline, records
 from ssd_jax.evaluate.evaluator import Evaluator
 from ssd_jax.pretrained import initialize as pretrained
 from ssd_jax.train import freezing, resumption
 from ssd_jax.train import optimizer as optimizers
-from ssd_jax.train.agreement import on_first_process
-from ssd_jax.train.checkpoint import DATA, METRIC, NOTES, RECENT, Checkpoints
 from ssd_jax.train.interruption import StopSignal
 from ssd_jax.train.lock import LOCK, only_run
 from ssd_jax.train.metrics import EVALUATION, LINES, MetricsWriter, read_line

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssd_jax import config
+from ssd_jax.agreement import on_first_process
 from ssd_jax.data.fingerprint import fingerprint
 from ssd_jax.train import optimizer
-from ssd_jax.train.agreement import on_first_process
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import hostile_files
 import numpy as np
 from weight_files import WRITERS
 
-from ssd_jax.pretrained import files
+from ssd_jax import weight_files as files
 
 _SPARE = 1 << 30  # beside what the process has when it begins
 _LARGEST = 1 << 16  # of the files to begin with

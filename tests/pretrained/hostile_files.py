@@ -433,7 +433,7 @@ def cost(path):
 
 
 def _cost_here(path):
-    from ssd_jax.pretrained import files
+    from ssd_jax import weight_files as files
 
     usage = resource.getrusage
     before = usage(resource.RUSAGE_SELF).ru_maxrss
@@ -465,7 +465,7 @@ def _cost_here(path):
 
 
 if __name__ == "__main__":
-    from ssd_jax.pretrained import files
+    from ssd_jax import weight_files as files
 
     assert files.FORMATS  # imported before the first fork
     for each in sorted(pathlib.Path(sys.argv[1]).iterdir()):

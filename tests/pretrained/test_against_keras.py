@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ssd_jax.models.vgg import VGG16
-from ssd_jax.pretrained import files, known, vgg16
+from ssd_jax import weight_files as files
+from ssd_jax.pretrained import known, vgg16
 
 keras = pytest.importorskip("keras", reason="Keras is not installed")
 

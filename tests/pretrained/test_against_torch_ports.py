@@ -13,7 +13,8 @@ import pytest
 from launch import import_weights
 from ssd_jax import config
 from ssd_jax import detectors as our_detectors
-from ssd_jax.pretrained import detectors, files
+from ssd_jax import weight_files as files
+from ssd_jax.pretrained import detectors
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 functional = torch.nn.functional

@@ -14,7 +14,9 @@ import pytest
 from launch import import_weights
 from ssd_jax import config
 from ssd_jax import detectors as our_detectors
-from ssd_jax.pretrained import class_names, detector_file, detectors, files
+from ssd_jax import weight_files as files
+from ssd_jax.checkpoints import detector_file
+from ssd_jax.pretrained import class_names, detectors
 
 GOLDENS = np.load(pathlib.Path(__file__).parent / "goldens" / "caffe.npz")
 PAIRS = [(model, family) for model, families in detectors.FAMILIES.items() for family in families]

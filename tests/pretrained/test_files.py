@@ -29,7 +29,7 @@ from weight_files import (
     write_safetensors,
 )
 
-from ssd_jax.pretrained import files
+from ssd_jax import weight_files as files
 
 HERE = pathlib.Path(__file__).parent
 

@@ -1,6 +1,6 @@
 import math
 
-from ssd_jax.train.best import ranked
+from ssd_jax.checkpoints.best import ranked
 
 
 def test_the_highest_is_best_and_of_equals_the_earlier():

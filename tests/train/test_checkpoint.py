@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from ssd_jax.train import checkpoint
-from ssd_jax.train.checkpoint import BEST, DATA, NOTES, RECENT, CheckpointError, Checkpoints
+from ssd_jax.checkpoints.manager import BEST, DATA, NOTES, RECENT, CheckpointError, Checkpoints
 from ssd_jax.train.state import TrainState
 
 

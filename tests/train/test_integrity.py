@@ -1,6 +1,6 @@
 import pytest
 
-from ssd_jax.train import integrity
+from ssd_jax.checkpoints import integrity
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ssd_jax.pretrained.files.budget import Budget
+from ssd_jax.weight_files.budget import Budget
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LAYER, _V1_LAYER = 100, 2

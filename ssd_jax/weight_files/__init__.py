@@ -3,6 +3,6 @@
 No reader runs code of a file, and none takes more memory than a small multiple of the file's size.
 """
 
-from ssd_jax.pretrained.files.read import FORMATS, read
+from ssd_jax.weight_files.read import FORMATS, read
 
 __all__ = ["FORMATS", "read"]

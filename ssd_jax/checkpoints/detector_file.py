@@ -9,18 +9,22 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from ssd_jax import config
-from ssd_jax.pretrained import files
+from ssd_jax import config, detectors
+from ssd_jax import weight_files as files
 
 _CONFIG = "config.json"  # among the arrays: its bytes
 SUFFIX = ".npz"
 
 
-class DetectorFile(NamedTuple):
-    """What is needed to detect, and to begin another run."""
+class Trained(NamedTuple):
+    """A trained detector: what is needed to detect, and to begin another run."""
 
     experiment: config.Experiment
     variables: PyTree
+
+    def detector(self) -> detectors.Detector:
+        """Returns the detector that the variables are for."""
+        return detectors.build(self.experiment)
 
 
 def save(path: pathlib.Path, experiment: config.Experiment, variables: PyTree) -> None:
@@ -44,7 +48,7 @@ def is_one(arrays: Mapping[str, np.ndarray]) -> bool:
     return _CONFIG in arrays
 
 
-def of_arrays(arrays: Mapping[str, np.ndarray], source: str) -> DetectorFile:
+def of_arrays(arrays: Mapping[str, np.ndarray], source: str) -> Trained:
     """Returns the detector of a file's arrays.
 
     Raises:
@@ -64,10 +68,10 @@ def of_arrays(arrays: Mapping[str, np.ndarray], source: str) -> DetectorFile:
     rest = {name: value for name, value in arrays.items() if name != _CONFIG}
     variables = flax.traverse_util.unflatten_dict(rest, sep="/")
     # A network without BatchNorm has no statistics to save.
-    return DetectorFile(experiment, {"params": {}, "batch_stats": {}} | variables)
+    return Trained(experiment, {"params": {}, "batch_stats": {}} | variables)
 
 
-def load(path: pathlib.Path) -> DetectorFile:
+def load(path: pathlib.Path) -> Trained:
     """Reads what `save` wrote.
 
     Raises:

@@ -7,7 +7,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 
-from ssd_jax.pretrained.files.budget import Budget
+from ssd_jax.weight_files.budget import Budget
 
 # zipfile's object for it, and what finding and checking it takes.
 _STEPS_OF_A_MEMBER = 40

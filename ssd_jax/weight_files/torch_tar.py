@@ -8,8 +8,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from ssd_jax.pretrained.files.budget import Budget
-from ssd_jax.pretrained.files.tensor_pickle import (
+from ssd_jax.weight_files.budget import Budget
+from ssd_jax.weight_files.tensor_pickle import (
     Pairs,
     Reader,
     Storage,

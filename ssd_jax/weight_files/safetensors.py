@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ssd_jax.pretrained.files.budget import Budget
+from ssd_jax.weight_files.budget import Budget
 
 DTYPES = {
     "F64": np.dtype(np.float64),

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ssd_jax.pretrained.files import caffemodel, keras_h5, npz, safetensors, torch_file
-from ssd_jax.pretrained.files.budget import Budget
+from ssd_jax.weight_files import caffemodel, keras_h5, npz, safetensors, torch_file
+from ssd_jax.weight_files.budget import Budget
 
 Reader = Callable[[pathlib.Path, Budget], dict[str, np.ndarray]]
 

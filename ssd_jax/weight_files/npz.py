@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 from numpy.lib import format as npy
 
-from ssd_jax.pretrained.files.budget import Budget
-from ssd_jax.pretrained.files.zip_members import open_zip
+from ssd_jax.weight_files.budget import Budget
+from ssd_jax.weight_files.zip_members import open_zip
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from ssd_jax.pretrained.files.budget import Budget
+from ssd_jax.weight_files.budget import Budget
 
 _DTYPES = {
     "DoubleStorage": np.dtype(np.float64),

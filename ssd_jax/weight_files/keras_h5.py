@@ -11,8 +11,8 @@ import sys
 
 import numpy as np
 
-from ssd_jax.pretrained.files import safetensors
-from ssd_jax.pretrained.files.budget import Budget
+from ssd_jax.weight_files import safetensors
+from ssd_jax.weight_files.budget import Budget
 
 _PROCESS = pathlib.Path(__file__).with_name("hdf5_process.py")
 # Where a process cannot limit its own: for the slowest disk and the busiest machine.

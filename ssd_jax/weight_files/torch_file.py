@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ssd_jax.pretrained.files import torch_tar
-from ssd_jax.pretrained.files.budget import Budget
-from ssd_jax.pretrained.files.tensor_pickle import (
+from ssd_jax.weight_files import torch_tar
+from ssd_jax.weight_files.budget import Budget
+from ssd_jax.weight_files.tensor_pickle import (
     Pairs,
     Parameter,
     Reader,
@@ -22,7 +22,7 @@ from ssd_jax.pretrained.files.tensor_pickle import (
     Tensor,
     is_count,
 )
-from ssd_jax.pretrained.files.zip_members import Members, open_zip
+from ssd_jax.weight_files.zip_members import Members, open_zip
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 # Where training scripts put the state dict of the network, and how deep.

@@ -1,0 +1,1 @@
+"""Runs and detectors on disk: what was trained, its config, and whether the files are whole."""
