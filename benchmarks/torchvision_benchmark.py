@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ssd_jax import config
+from ssd_jax.models.vgg import VGG16
 
 
 def time_torchvision(
@@ -34,7 +35,7 @@ def time_torchvision(
         return []
     num_classes = experiment.model.num_classes
     options = {"weights": None, "weights_backbone": None, "num_classes": num_classes}
-    if experiment.model.backbone == "vgg16":
+    if isinstance(experiment.model.backbone, VGG16):
         name, size = "ssd300_vgg16", 300
     else:
         name, size = "ssdlite320_mobilenet_v3_large", 320

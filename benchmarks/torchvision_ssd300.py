@@ -1,7 +1,7 @@
 """Trains torchvision's SSD300 as a config says, for a row beside ours in launch.compare.
 
-    python -m launch.torchvision_ssd300 --config configs/photographs.py:ssd300 --workdir runs/peer \
-      --config.init_from=vgg16_conv_fp16_bgr.npz
+    python -m benchmarks.torchvision_ssd300 --config configs/photographs.py:ssd300 \
+      --workdir runs/peer --config.init_from=vgg16_conv_fp16_bgr.npz
 
 Data, initial weights, optimizer, schedule, steps and batch are the config's; the network, the
 augmentation (torchvision's reference for SSD), the matching and the loss are torchvision's. Scored
@@ -17,15 +17,17 @@ from typing import Any
 
 import numpy as np
 
+from launch import cli
 from ssd_jax import config
+from ssd_jax import weight_files as files
 from ssd_jax.data import images, records
 from ssd_jax.evaluate import metrics
-from ssd_jax.evaluate.evaluator import Evaluation, ground_truth
-from ssd_jax.evaluate.ground_truth import ImageDetections
-from ssd_jax import weight_files as files
+from ssd_jax.evaluate.evaluation import Evaluation
+from ssd_jax.evaluate.ground_truth import of_record
+from ssd_jax.inference import ImageDetections
+from ssd_jax.models.vgg import VGG16
 from ssd_jax.pretrained import known, ssd
-
-from . import cli
+from ssd_jax.schedules import StepDecay
 
 CONFIG = cli.define_config(required=True)
 WORKDIR = cli.define_workdir()
@@ -39,16 +41,21 @@ def main() -> int:
         import torch
         import torchvision
     except ImportError as error:
-        raise ValueError(f"launch.torchvision_ssd300: {error}; pip install torchvision") from None
+        raise ValueError(
+            f"benchmarks.torchvision_ssd300: {error}; pip install torchvision"
+        ) from None
     workdir = pathlib.Path(WORKDIR.value)
     if (workdir / "evaluation" / "metrics.json").exists():
         log.info("%s is finished", workdir)
         return 0
     experiment = config.resolve(CONFIG.value)
-    if experiment.model.backbone != "vgg16" or experiment.model.image_size != (300, 300):
+    if not isinstance(experiment.model.backbone, VGG16) or experiment.model.image_size != (
+        300,
+        300,
+    ):
         raise ValueError(
             "--config: expected an SSD300, such as configs/photographs.py:ssd300; got "
-            f"{experiment.model.backbone} at {experiment.model.image_size}"
+            f"{model.backbone} at {model.image_size}"
         )
     source = records.open_source(experiment.data.train, experiment.data.data_dir)
     experiment = config.with_classes(
@@ -102,7 +109,7 @@ def train(model: Any, experiment: config.Experiment, source: records.Source, dev
     import torch
 
     spec, rate = experiment.optimizer, experiment.optimizer.learning_rate
-    if spec.name != "sgd" or spec.schedule != "step":
+    if spec.name != "sgd" or not isinstance(spec.schedule, StepDecay):
         raise ValueError("config.optimizer: expected sgd with a schedule of steps")
     named = list(model.named_parameters())
     optimizer = torch.optim.SGD(
@@ -119,7 +126,7 @@ def train(model: Any, experiment: config.Experiment, source: records.Source, dev
         weight_decay=spec.weight_decay,
     )
     schedule = torch.optim.lr_scheduler.MultiStepLR(
-        optimizer, list(spec.boundaries), spec.decay_factor
+        optimizer, list(spec.schedule.boundaries), spec.schedule.decay_factor
     )
     model.train()
     batches = augmented(source, experiment)
@@ -193,7 +200,7 @@ def evaluate(model: Any, experiment: config.Experiment, device: Any) -> Evaluati
         with torch.inference_mode():
             [found] = model([picture.to(device, torch.float32) / 255])
         values = {k: v.cpu().numpy() for k, v in found.items()}
-        truths.append(ground_truth(record))
+        truths.append(of_record(record))
         detections.append(
             ImageDetections(
                 image_id=record.image_id,

@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-import pathlib
 import re
 import shlex
 import sys
@@ -16,7 +15,6 @@ import jax
 import rich.console
 import rich.table
 from absl import app, flags
-
 
 from ssd_jax import config
 from ssd_jax.data import images
@@ -208,17 +206,6 @@ def leave(error: BaseException) -> NoReturn:
         # The others end as soon as this one is gone; they may have something to say first.
         time.sleep(_LAST_WORDS_SECONDS)
     os._exit(1)
-
-
-def experiment_from(flag: ConfigFlag, workdir: pathlib.Path) -> config.Experiment:
-    """Returns the config of --config, or the one that the workdir's run saved.
-
-    Raises:
-      ValueError: where a field is unknown or mistyped, or there is neither.
-    """
-    if flag.value is not None:
-        return config.resolve(flag.value)
-    return config.load(workdir / config.FILE)
 
 
 def print_table(table: rich.table.Table) -> None:

@@ -18,7 +18,7 @@ for seed in ${SEEDS:-0 1 2}; do
       --config.train.seed="$seed" "$@"
   done
   if [ -n "${TORCH:-}" ]; then
-    "$TORCH" -m launch.torchvision_ssd300 --config configs/photographs.py:ssd300 \
+    "$TORCH" -m benchmarks.torchvision_ssd300 --config configs/photographs.py:ssd300 \
       --workdir "$workdir/torchvision_$seed" --config.init_from="$vgg16" \
       --config.train.seed="$seed" "$@"
   fi

@@ -49,12 +49,9 @@ def main() -> int:
         files = picture_files.find([*INPUT.value, *cli.positional()])
     except ValueError as error:
         raise ValueError(f"--input: {error}") from None
-    if WEIGHTS.value:
-        predictor = Predictor.from_file(pathlib.Path(WEIGHTS.value), batch_size=BATCH_SIZE.value)
-    else:
-        predictor = Predictor.from_workdir(
-            pathlib.Path(WORKDIR.value), which=CHECKPOINT.value, batch_size=BATCH_SIZE.value
-        )
+    predictor = Predictor.load(
+        WEIGHTS.value or WORKDIR.value, checkpoint=CHECKPOINT.value, batch_size=BATCH_SIZE.value
+    )
     output = new_folder(pathlib.Path(OUTPUT.value))
     names = {file.image_id: file.name for file in files}
     unreadable = []

@@ -263,19 +263,14 @@ def with_classes(
       category_ids: the numbers of the classes in its annotations; (): those of the experiment.
 
     Raises:
-      ValueError: where the config names other classes, or another number of them, or has logits
-        that are none.
+      ValueError: where the config names other classes, or another number of them.
     """
-    if experiment.decoder.unreported:
-        raise ValueError(
-            f"config.decoder.unreported: {experiment.decoder.unreported}, but only imported "
-            "weights have logits that are no class; leave it away"
-        )
     if experiment.class_names not in ((), class_names):
         raise ValueError(
             f"config.class_names: {experiment.class_names}, but {source} has {class_names}"
         )
-    num_classes = len(class_names) + 1
+    # Imported weights may have logits that are no class here.
+    num_classes = len(class_names) + 1 + len(experiment.decoder.unreported)
     if experiment.model.num_classes not in (0, num_classes):
         raise ValueError(
             f"config.model.num_classes: {experiment.model.num_classes}, but {source} has "

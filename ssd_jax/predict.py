@@ -1,7 +1,7 @@
 """A trained detector on pictures: from a workdir, a file, or a detector and its variables."""
 
 import itertools
-import pathlib
+import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -10,14 +10,12 @@ import numpy as np
 from jaxtyping import PyTree, UInt8
 
 from ssd_jax import config, detectors
-from ssd_jax.checkpoints import detector_file
+from ssd_jax.checkpoints.trained import load
 from ssd_jax.data.images import place
 from ssd_jax.data.records import COCO_CATEGORY_IDS
-from ssd_jax.evaluate.evaluator import in_pixels, make_detect_step
-from ssd_jax.evaluate.ground_truth import ImageDetections
+from ssd_jax.inference import ImageDetections, in_pixels, make_detect_step
 from ssd_jax.pretrained import class_names
 from ssd_jax.sharding import data_mesh, put_batch, replicated
-from ssd_jax.train import checkpoint
 
 
 class Picture(NamedTuple):
@@ -63,31 +61,20 @@ class Predictor:
         self._detect = make_detect_step(detector, self._mesh)
 
     @classmethod
-    def from_workdir(
-        cls, workdir: pathlib.Path, *, which: str = "latest", batch_size: int = 8
+    def load(
+        cls, path: str | os.PathLike, *, checkpoint: str = "latest", batch_size: int = 8
     ) -> "Predictor":
-        """Returns the predictor of a run.
+        """Returns the predictor of a run's workdir, or of a file of launch.import_weights.
 
         Args:
-          workdir: of the run.
-          which: its checkpoint: "latest", "best" or a step.
+          path: the workdir or the file.
+          checkpoint: of a run: "latest", "best" (by mAP), or a step.
           batch_size: pictures at a time.
 
         Raises:
-          ValueError: where there is no run or no such checkpoint.
+          ValueError: where there is none, it is damaged, or another version wrote it.
         """
-        experiment = config.load(workdir / config.FILE)
-        variables = checkpoint.load_variables(workdir, which=which)
-        return cls(experiment, variables, batch_size=batch_size)
-
-    @classmethod
-    def from_file(cls, path: pathlib.Path, *, batch_size: int = 8) -> "Predictor":
-        """Returns the predictor of a detector that launch.import_weights wrote.
-
-        Raises:
-          ValueError: where the file is missing, damaged or holds something else.
-        """
-        return cls(*detector_file.load(path), batch_size=batch_size)
+        return cls(*load(path, checkpoint=checkpoint), batch_size=batch_size)
 
     def __call__(self, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, ImageDetections]]:
         """Yields every picture with its detections, in pixels of the picture, by falling score."""

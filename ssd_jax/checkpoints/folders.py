@@ -1,4 +1,4 @@
-"""The folders that checkpoints stand in: which there are, whether they are whole, what they hold."""
+"""The folders of checkpoints: which there are, whether they are whole, what they hold."""
 
 import json
 import logging
@@ -54,7 +54,7 @@ def load_variables(workdir: pathlib.Path, *, which: str = "latest") -> PyTree:
         paths = [workdir / BEST / str(step) for step in (*ranked(known), *others)]
     else:
         paths = [workdir / name / which for name in steps if which in map(str, steps[name])]
-    there = "; ".join(f"{name}: {listed}" for name, listed in steps.items() if listed)
+    there = "; ".join(f"{name}: {found}" for name, found in steps.items() if found)
     if not paths:
         raise ValueError(f"{workdir}: no checkpoint {which!r}; there are {there or 'none at all'}")
     found, problems = newest_whole(paths)
@@ -65,8 +65,7 @@ def load_variables(workdir: pathlib.Path, *, which: str = "latest") -> PyTree:
         )
     for path, problem in problems.items():
         log.warning("%s is damaged: %s. Taking %s in its place", path, problem.text, found)
-    saved = _read_arrays(found, VARIABLES)
-    return {"params": saved["ema_params"] or saved["params"], "batch_stats": saved["batch_stats"]}
+    return _read_arrays(found, VARIABLES)
 
 
 def newest_whole(
@@ -98,6 +97,7 @@ def problem_of(path: pathlib.Path, *, contents: bool = True) -> Problem | None:
 
 
 def steps_in(folder: pathlib.Path) -> list[int]:
+    """Returns the steps that a folder has checkpoints of, rising."""
     if not folder.is_dir():
         return []
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
@@ -134,9 +134,11 @@ def _read_arrays(path: pathlib.Path, item: str) -> dict[str, Any]:
 
 
 def first_line(error: BaseException) -> str:
+    """Returns the first line of an error; Orbax's go on for pages."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]
 
 
 def listed(problems: dict[pathlib.Path, Problem]) -> str:
+    """Returns the problems of checkpoints as text."""
     return "; ".join(f"{path}: {problem.text}" for path, problem in problems.items())

@@ -20,6 +20,11 @@ def load(path: str | os.PathLike, *, checkpoint: str = "latest") -> Trained:
         ValueError: where there is none, it is damaged, or another version wrote it.
     """
     path = pathlib.Path(path)
+    if not path.exists():
+        raise ValueError(
+            f"there is no {path}; expected the workdir of a run, or a file that "
+            "launch.import_weights wrote"
+        )
     if path.is_dir():
         experiment = config.load(path / config.FILE)
         return Trained(experiment, load_variables(path, which=checkpoint))

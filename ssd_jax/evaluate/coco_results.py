@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ssd_jax.evaluate.ground_truth import ImageDetections
+from ssd_jax.inference import ImageDetections
 
 _HEAD, _TAIL = b"[", b"\n]\n"
 

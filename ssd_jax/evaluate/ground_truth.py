@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssd_jax.data import records
+from ssd_jax.inference import ImageDetections
+
 
 class GroundTruth(NamedTuple):
     """The annotated objects of one image."""
@@ -26,13 +29,18 @@ class GroundTruth(NamedTuple):
     area: np.ndarray  # float64[n], pixels: the annotated area (of the mask, in COCO)
 
 
-class ImageDetections(NamedTuple):
-    """What a detector found in one image."""
-
-    image_id: str
-    boxes_xyxy: np.ndarray  # float[n, 4], continuous pixels of the original image
-    scores: np.ndarray  # float[n]
-    labels: np.ndarray  # int[n], 1 .. C-1
+def of_record(record: records.Record) -> GroundTruth:
+    """Returns what a record says of its picture, in pixels, nothing dropped."""
+    return GroundTruth(
+        image_id=record.image_id,
+        height=record.height,
+        width=record.width,
+        boxes_xyxy=record.boxes_in_pixels(),
+        labels=record.labels,
+        difficult=record.difficult,
+        crowd=record.crowd,
+        area=record.area.astype(np.float64),
+    )
 
 
 class ObjectTable(NamedTuple):

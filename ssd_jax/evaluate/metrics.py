@@ -12,7 +12,8 @@ import rich.table
 import rich.text
 
 from ssd_jax.evaluate import coco_ap, voc_ap
-from ssd_jax.evaluate.ground_truth import GroundTruth, ImageDetections, tabulate
+from ssd_jax.evaluate.ground_truth import GroundTruth, tabulate
+from ssd_jax.inference import ImageDetections
 
 VOC_IOU_THRESHOLD = 0.5
 

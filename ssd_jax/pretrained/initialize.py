@@ -8,17 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import flax.traverse_util
-import jax
 import numpy as np
 from jaxtyping import PyTree
 
 from ssd_jax import config
 from ssd_jax import weight_files as files
 from ssd_jax.checkpoints import detector_file
+from ssd_jax.checkpoints.trained import load
 from ssd_jax.pretrained import known
 from ssd_jax.pretrained.class_heads import choose, class_places, is_class_head
 from ssd_jax.pretrained.released import without_prefix
-from ssd_jax.train import checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -150,8 +149,7 @@ def _listed(names: Sequence[str]) -> str:
 def _read(path: pathlib.Path, experiment: config.Experiment) -> _Source:
     """Returns a source's arrays, and its config if it is a detector."""
     if path.is_dir():
-        trained = config.load(path / config.FILE)
-        return _detector(path, trained, jax.device_get(checkpoint.load_variables(path)), experiment)
+        return _detector(path, *load(path), experiment)
     arrays = files.read(path)
     if detector_file.is_one(arrays):
         trained, variables = detector_file.of_arrays(arrays, str(path))

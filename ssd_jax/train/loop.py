@@ -7,26 +7,22 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import optax
 import rich.console
-from jax.sharding import Mesh
-from jaxtyping import PRNGKeyArray
 
-from ssd_jax import config, detectors, sharding
+from ssd_jax import config, sharding
 from ssd_jax.agreement import on_first_process
-from ssd_jax.checkpoints.manager import DATA, METRIC, NOTES, RECENT, Checkpoints
-from ssd_jax.data import pipeline, records
+from ssd_jax.checkpoints.folders import DATA, METRIC, NOTES, RECENT
+from ssd_jax.checkpoints.manager import Checkpoints
+from ssd_jax.data import records
 from ssd_jax.evaluate.evaluator import Evaluator
 from ssd_jax.pretrained import initialize as pretrained
 from ssd_jax.train import freezing, resumption
-from ssd_jax.train import optimizer as optimizers
 from ssd_jax.train.interruption import StopSignal
 from ssd_jax.train.lock import LOCK, only_run
 from ssd_jax.train.metrics import EVALUATION, LINES, MetricsWriter, read_line
 from ssd_jax.train.report import Report
+from ssd_jax.train.run import Run
 from ssd_jax.train.state import TrainState
-from ssd_jax.train.step import augment_spec, make_train_step
 
 log = logging.getLogger(__name__)
 
@@ -60,42 +56,14 @@ def train(
       OSError: where the workdir cannot be written; the same call goes on once it can.
       NonFiniteLossError: with the step, the parts of the loss and the images of the batch.
     """
-    spec = experiment.train
-    mesh = sharding.data_mesh(devices)
-    sharding.check_batch_size(mesh, spec.batch_size, "config.train.batch_size")
-    source = records.open_source(experiment.data.train, experiment.data.data_dir)
-    experiment = config.with_classes(
-        experiment, source.class_names, experiment.data.train, source.category_ids
-    )
+    run = Run.from_experiment(experiment, devices)
+    experiment, spec, source = run.experiment, run.experiment.train, run.source
     _check_objects(source, experiment)
-    detector = detectors.build(experiment)
-    optimizer = optimizers.build(experiment.optimizer, spec.steps)
-    train_step = make_train_step(
-        detector,
-        optimizer,
-        optimizers.learning_rate(experiment.optimizer, spec.steps),
-        augment_spec(experiment),
-        mesh,
-        ema_decay=spec.ema_decay,
-        frozen=experiment.optimizer.frozen,
-    )
-    key = jax.random.key(spec.seed)
-    state = initial_state(detector, optimizer, key, mesh, ema=spec.ema_decay > 0)
+    state = run.init()
     if experiment.optimizer.frozen and jax.process_index() == 0:
         mask = freezing.is_frozen(state.params, experiment.optimizer.frozen)
         rich.console.Console(stderr=True).print(freezing.summary(state.params, mask))
-    iterator = pipeline.train_batches(
-        source,
-        batch_size=spec.batch_size,
-        canvas_size=experiment.data.canvas,
-        max_objects=experiment.data.max_objects,
-        seed=spec.seed,
-        num_workers=experiment.data.num_workers,
-        use_difficult=experiment.data.use_difficult,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    evaluator = Evaluator(experiment, detector, mesh) if experiment.data.eval else None
+    iterator, evaluator, key = run.batches(), run.evaluator(), run.key
     data = resumption.fingerprints(experiment)
 
     result = None
@@ -119,11 +87,11 @@ def train(
                 )
                 return Result(start, True, None)
             iterator.set_state(checkpoints.read(start, DATA), any_batch_size=True)
-            state = checkpoints.restore(state, start)
+            state = state.with_items(checkpoints.restore(state.items(), start))
             window = notes.get("window", ())
             log.info("Resumed at step %d of %d in %s", start, spec.steps, workdir)
         elif experiment.init_from:
-            state = _begin_with(experiment, state, mesh)
+            state = _begin_with(run, state)
         # From here on the workdir is this run's. Nothing before this line has changed it.
         on_first_process(lambda: config.save(experiment, workdir / config.FILE))
 
@@ -132,7 +100,7 @@ def train(
 
             def evaluate(step: int) -> dict[str, Any]:
                 metrics = _evaluate(evaluator, state, step, workdir, writer, spec)
-                checkpoints.save_best(step, state, metrics[METRIC] or 0.0)
+                checkpoints.save_best(step, state.items(), metrics[METRIC] or 0.0)
                 return metrics
 
             if start and evaluator and _evaluation_is_due(spec, start):
@@ -143,11 +111,11 @@ def train(
                     log.info("Evaluating step %d, which was stopped before it was", start)
                     result = evaluate(start)
                 else:
-                    checkpoints.save_best(start, state, line[METRIC] or 0.0)
+                    checkpoints.save_best(start, state.items(), line[METRIC] or 0.0)
 
             for step in range(start + 1, spec.steps + 1):
                 batch = next(iterator)
-                state, metrics = train_step(state, sharding.put_batch(mesh, batch), key)
+                state, metrics = run.step(state, sharding.put_batch(run.mesh, batch), key)
                 report.add(step, metrics, batch.index)
 
                 last, stopping = step == spec.steps, stop.requested(step)
@@ -156,7 +124,7 @@ def train(
                     writer.flush()  # a resumed run writes nothing of this step again
                     with report.paused():
                         notes = resumption.notes(experiment, data, report.window())
-                        checkpoints.save(step, state, iterator.get_state(), notes)
+                        checkpoints.save(step, state.items(), iterator.get_state(), notes)
                 if stopping and not last:
                     log.warning("Stopped at step %d; the same command goes on", step)
                     return Result(step, False, result)
@@ -167,31 +135,13 @@ def train(
     return Result(spec.steps, True, result)
 
 
-def initial_state(
-    detector: detectors.Detector,
-    optimizer: optax.GradientTransformation,
-    key: PRNGKeyArray,
-    mesh: Mesh,
-    *,
-    ema: bool,
-) -> TrainState:
-    """Returns the state before the first step, replicated over the mesh."""
-
-    def create(key: PRNGKeyArray) -> TrainState:
-        return TrainState.create(detector.init(key), optimizer, ema=ema)
-
-    return jax.jit(create, out_shardings=sharding.replicated(mesh))(key)
-
-
-def _begin_with(experiment: config.Experiment, state: TrainState, mesh: Mesh) -> TrainState:
+def _begin_with(run: Run, state: TrainState) -> TrainState:
     """Returns the state with what fits of `config.init_from` in place of its random values."""
+    source = run.experiment.init_from
     fresh = {"params": state.params, "batch_stats": state.batch_stats}
-    variables, fit = pretrained.initialize(fresh, experiment.init_from, experiment)
-    pretrained.report(fit, experiment.init_from)
-    variables = jax.device_put(variables, sharding.replicated(mesh))
-    # A copy, as in TrainState.create: the step donates its state.
-    ema_params = jax.tree.map(jnp.copy, variables["params"]) if state.ema_params else {}
-    return state.replace(**variables, ema_params=ema_params)
+    variables, fit = pretrained.initialize(fresh, source, run.experiment)
+    pretrained.report(fit, source)
+    return run.begin_with(state, variables)
 
 
 def _evaluate(

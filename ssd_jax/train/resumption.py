@@ -1,12 +1,11 @@
 """Whether a run can go on as its command says: the config and the data of its last checkpoint."""
 
-import dataclasses
 import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssd_jax import config
+from ssd_jax import config, settings
 from ssd_jax.agreement import on_first_process
 from ssd_jax.data.fingerprint import fingerprint
 from ssd_jax.train import optimizer
@@ -32,7 +31,7 @@ def notes(
     experiment: config.Experiment, data: Mapping[str, str], window: Sequence[dict[str, float]]
 ) -> dict[str, Any]:
     """Returns what a checkpoint keeps for `check`, and the report's open window."""
-    return {"config": dataclasses.asdict(experiment), "fingerprints": data, "window": window}
+    return {"config": settings.to_dict(experiment), "fingerprints": data, "window": window}
 
 
 def check(
@@ -44,7 +43,7 @@ def check(
     """Checks that a run can go on, and reports what has changed since its checkpoint.
 
     Args:
-      saved: the checkpoint's notes; {} of version 0.1.0, whose config is the workdir's.
+      saved: the checkpoint's notes.
       experiment: to go on with.
       data: its fingerprints.
       workdir: of the run.
@@ -53,12 +52,12 @@ def check(
       ValueError: where the checkpoint holds another network or another optimizer's state, or the
         data are others; with the remedy.
     """
-    old = config.resolve(saved["config"]) if saved else config.load(workdir / config.FILE)
+    old = config.resolve(saved["config"])
     changes = config.differences(old, experiment)
     lines = {name: f"config.{name}: {a!r} -> {b!r}" for name, (a, b) in changes.items()}
     instead = f"{_INSTEAD}--config.init_from={workdir}"
 
-    fixed = [line for name, line in lines.items() if name.split(".")[0] in config.FIXED_IN_A_RUN]
+    fixed = [line for name, line in lines.items() if config.is_fixed_in_a_run(experiment, name)]
     if fixed:
         raise ValueError(
             f"{workdir} holds a run of another network; take another workdir, or undo "

@@ -1,6 +1,5 @@
 """The train step: augment -> forward -> match -> mine -> loss -> update, one compiled program."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -10,7 +9,6 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ssd_jax import config
 from ssd_jax.data.augment import AugmentSpec, augment
 from ssd_jax.detectors import Detector
 from ssd_jax.sharding import batch_split, replicated
@@ -28,15 +26,6 @@ class StepMetrics(NamedTuple):
 
 
 TrainStep = Callable[[TrainState, Batch, PRNGKeyArray], tuple[TrainState, StepMetrics]]
-
-
-def augment_spec(experiment: config.Experiment) -> AugmentSpec:
-    """Returns the augmentation of an experiment: the fill is the mean that the input subtracts."""
-    return AugmentSpec(
-        image_size=experiment.model.image_size,
-        fill=experiment.input.mean,
-        **dataclasses.asdict(experiment.augment),
-    )
 
 
 def augment_batch(batch: Batch, key: Array, spec: AugmentSpec) -> tuple[Array, Targets]:
@@ -88,12 +77,14 @@ def make_train_step(
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         params = freezing.keep_frozen(mask, state.params, params)
-        ema_params = state.ema_params
+        ema = state.ema
         if ema_decay > 0:
-            # Ramped up, so that the average forgets the initial values early on.
+            # Ramped up, so that the averages forget the initial values early on.
             decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-            average = optax.incremental_update(params, ema_params, 1.0 - decay)
-            ema_params = freezing.keep_frozen(mask, ema_params, average)
+            live = {"params": params, "batch_stats": batch_stats}
+            average = optax.incremental_update(live, ema, 1.0 - decay)
+            kept = freezing.keep_frozen(mask, ema["params"], average["params"])
+            ema = {**average, "params": kept}
         metrics = StepMetrics(
             loss=terms,
             gradient_norm=optax.tree.norm(gradients),
@@ -104,7 +95,7 @@ def make_train_step(
             params=params,
             batch_stats=batch_stats,
             opt_state=opt_state,
-            ema_params=ema_params,
+            ema=ema,
         )
         return state, metrics
 

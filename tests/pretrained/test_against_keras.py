@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from ssd_jax.models.vgg import VGG16
 from ssd_jax import weight_files as files
+from ssd_jax.models.vgg import VGG16
 from ssd_jax.pretrained import known, vgg16
 
 keras = pytest.importorskip("keras", reason="Keras is not installed")

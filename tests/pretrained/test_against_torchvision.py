@@ -13,10 +13,10 @@ from ssd_jax.models.mobilenet import MobileNetV2
 
 from configs import ssd
 from ssd_jax import config, detectors
+from ssd_jax import weight_files as files
 from ssd_jax.models.resnet import ResNet
 from ssd_jax.models.vgg import VGG16
 from ssd_jax.pretrained import detectors as trained
-from ssd_jax import weight_files as files
 from ssd_jax.pretrained import known
 from ssd_jax.pretrained.released import TORCHVISION_INPUT
 

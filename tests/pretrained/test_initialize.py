@@ -11,9 +11,9 @@ from ssd_jax.models.mobilenet import MobileNetV1
 
 from configs import mobilenet_ssd
 from ssd_jax import config, detectors
-from ssd_jax.data.images import decode
 from ssd_jax import weight_files as files
 from ssd_jax.checkpoints import detector_file
+from ssd_jax.data.images import decode
 from ssd_jax.pretrained import initialize, mobilenet_v1
 
 

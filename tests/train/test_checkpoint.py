@@ -11,8 +11,8 @@ import numpy as np
 import optax
 import pytest
 
-from ssd_jax.train import checkpoint
 from ssd_jax.checkpoints.manager import BEST, DATA, NOTES, RECENT, CheckpointError, Checkpoints
+from ssd_jax.train import checkpoint
 from ssd_jax.train.state import TrainState
 
 

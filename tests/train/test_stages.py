@@ -6,8 +6,8 @@ import numpy as np
 
 from configs import dssd
 from ssd_jax import config, detectors
-from ssd_jax.train import loop
 from ssd_jax.checkpoints.manager import load_variables
+from ssd_jax.train import loop
 
 
 def stage(tiny, name, init_from=""):

@@ -1,0 +1,1 @@
+"""Other projects' detectors beside ours; not part of the package."""
