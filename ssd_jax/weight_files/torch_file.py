@@ -1,6 +1,6 @@
 """PyTorch's .pth: a pickle of tensors, in a zip, followed by their bytes (before 1.6), or in a tar.
 
-How the pickle is read, and why it can do no harm, is in `tensor_pickle`.
+How the pickle is read, and why it can do no harm, is in `tensor_pickle` and `torch_values`.
 """
 
 import io
@@ -14,14 +14,8 @@ import numpy as np
 
 from ssd_jax.weight_files import torch_tar
 from ssd_jax.weight_files.budget import Budget
-from ssd_jax.weight_files.tensor_pickle import (
-    Pairs,
-    Parameter,
-    Reader,
-    Storage,
-    Tensor,
-    is_count,
-)
+from ssd_jax.weight_files.tensor_pickle import Reader
+from ssd_jax.weight_files.torch_values import Pairs, Parameter, Storage, Tensor, is_count
 from ssd_jax.weight_files.zip_members import Members, open_zip
 
 _MAGIC = 0x1950A86A20F9469CFC6C

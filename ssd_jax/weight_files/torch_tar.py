@@ -9,14 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ssd_jax.weight_files.budget import Budget
-from ssd_jax.weight_files.tensor_pickle import (
-    Pairs,
-    Reader,
-    Storage,
-    Tensor,
-    dtype_of,
-    is_count,
-)
+from ssd_jax.weight_files.tensor_pickle import Reader
+from ssd_jax.weight_files.torch_values import Pairs, Storage, Tensor, dtype_of, is_count
 
 _MEMBERS = ("sys_info", "pickle", "tensors", "storages")
 _MOST_MEMBERS = 16

@@ -95,6 +95,9 @@ def pickles():
     yield "numbers of one hash", b"\x80\x02}(" + keys + b"u."
     size = b"ctorch\nSize\nq\0B" + struct.pack("<I", 1 << 16) + bytes(1 << 16) + b"q\1"
     yield "sizes", b"\x80\x02" + size + b"](" + b"h\0h\1\x85R" * 4000 + b"e."
+    pairs = b"](" + (b"N" + b"N\x86") * 10_000 + b"eq\1"
+    ordered = b"ccollections\nOrderedDict\nq\0" + pairs
+    yield "copied dicts", b"\x80\x02" + ordered + b"](" + b"h\0h\1\x85R" * 50_000 + b"e."
     yield "memo of terabytes", b"\x80\x02Nr\xff\xff\xff\x7f."
     yield "memo of text", b"\x80\x02Np99999999999\n."
     yield "frame of terabytes", b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"N."

@@ -201,6 +201,20 @@ def test_a_detector_file_brings_its_config(tmp_path):
         detector_file.save(tmp_path / "x.pth", one.experiment, one.variables)
 
 
+def with_unreported(experiment, *logits):
+    decoder = dataclasses.replace(experiment.decoder, unreported=logits)
+    return dataclasses.replace(experiment, decoder=decoder)
+
+
+def test_a_detector_file_whose_classes_are_not_its_networks_is_refused(tmp_path):
+    _, one = imported("mobilenet_ssd_deployed")
+    detector_file.save(tmp_path / "x.npz", with_unreported(one.experiment, 2), one.variables)
+    with pytest.raises(ValueError, match="names 5 classes, but its network scores 6"):
+        detector_file.load(tmp_path / "x.npz")
+    with pytest.raises(ValueError, match=r"unreported: expected logits from 1 to 5, got \(6,\)"):
+        our_detectors.build(with_unreported(one.experiment, 6))
+
+
 def test_what_is_no_detector_file_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros(3))
     with pytest.raises(ValueError, match="expected a detector as"):
