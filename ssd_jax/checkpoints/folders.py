@@ -65,7 +65,7 @@ def load_variables(workdir: pathlib.Path, *, which: str = "latest") -> PyTree:
         )
     for path, problem in problems.items():
         log.warning("%s is damaged: %s. Taking %s in its place", path, problem.text, found)
-    return _read_arrays(found, VARIABLES)
+    return read_arrays(found, VARIABLES)
 
 
 def newest_whole(
@@ -122,7 +122,7 @@ def read_item(path: pathlib.Path, item: str) -> Any:
         return None
 
 
-def _read_arrays(path: pathlib.Path, item: str) -> dict[str, Any]:
+def read_arrays(path: pathlib.Path, item: str) -> dict[str, Any]:
     """Returns an item's arrays on the host."""
     handler = ocp.StandardCheckpointHandler()
     folder = epath.Path(path / item)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ssd_jax.evaluate.ground_truth import GroundTruth, ImageDetections
+from ssd_jax.evaluate.ground_truth import GroundTruth
+from ssd_jax.inference import ImageDetections
 
 
 def make_truth(image_id, boxes=(), labels=None, *, difficult=None, crowd=None, area=None):

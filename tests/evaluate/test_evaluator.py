@@ -3,7 +3,8 @@ import pytest
 
 from ssd_jax import config, detectors
 from ssd_jax.data import records
-from ssd_jax.evaluate.evaluator import Evaluator, in_pixels
+from ssd_jax.evaluate.evaluator import Evaluator
+from ssd_jax.inference import in_pixels
 from ssd_jax.types import Detections
 
 

@@ -157,20 +157,20 @@ def assert_same(whole: pathlib.Path, other: pathlib.Path) -> None:
     """Compares everything that a run leaves with that of an undisturbed one."""
     import jax
 
-    from ssd_jax.train import checkpoint
+    from ssd_jax.checkpoints.folders import load_variables, read_arrays
 
     for which in ("latest", "best"):
         jax.tree.map(
             np.testing.assert_array_equal,
-            checkpoint.load_variables(whole, which=which),
-            checkpoint.load_variables(other, which=which),
+            load_variables(whole, which=which),
+            load_variables(other, which=which),
         )
     assert best(whole) == best(other)
     last = max(int(p.name) for p in (whole / "checkpoints").iterdir() if p.name.isdigit())
     for item in ("variables", "progress"):
         jax.tree.map(
             np.testing.assert_array_equal,
-            *(checkpoint._read_arrays(w / "checkpoints" / str(last), item) for w in (whole, other)),
+            *(read_arrays(w / "checkpoints" / str(last), item) for w in (whole, other)),
         )
     assert lines(whole) == lines(other)
     assert tensorboard(whole) == tensorboard(other)
@@ -182,9 +182,9 @@ def assert_same(whole: pathlib.Path, other: pathlib.Path) -> None:
 
 def best(workdir: pathlib.Path) -> dict[int, float]:
     """Returns the metrics of the best checkpoints, by step."""
-    from ssd_jax.train import checkpoint
+    from ssd_jax.checkpoints.folders import metrics_in
 
-    return checkpoint._metrics(workdir / "best")
+    return metrics_in(workdir / "best")
 
 
 def lines(workdir: pathlib.Path) -> list[dict]:

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 
 from configs import dssd, refinedet, ssd
-from ssd_jax import config, detectors, sharding
-from ssd_jax.train import optimizer as optimizers
-from ssd_jax.train.loop import initial_state
-from ssd_jax.train.step import augment_spec, make_train_step
+from ssd_jax import config, sharding
+from ssd_jax.train.run import Run
 from ssd_jax.types import Batch
 
 
@@ -30,14 +28,9 @@ def test_it_steps_and_detects(values, num_anchors):
     values.optimizer.frozen = ()  # of DSSD's second stage: all is trained, the most memory
     values.model.freeze_batch_norm = "nowhere"
     experiment = config.resolve(values)
-    detector = detectors.build(experiment)
+    run = Run.from_experiment(experiment, jax.devices()[:1])
+    detector, state = run.detector, run.init()
     assert detector.anchors.shape == (num_anchors, 4)
-    optimizer = optimizers.build(experiment.optimizer, experiment.train.steps)
-    schedule = optimizers.learning_rate(experiment.optimizer, experiment.train.steps)
-    mesh = sharding.data_mesh(jax.devices()[:1])
-    step = make_train_step(detector, optimizer, schedule, augment_spec(experiment), mesh)
-    key = jax.random.key(0)
-    state = initial_state(detector, optimizer, key, mesh, ema=False)
     rng = np.random.default_rng(0)
     batch = Batch(
         index=np.array([0], np.int32),
@@ -49,7 +42,7 @@ def test_it_steps_and_detects(values, num_anchors):
     )
     losses = []
     for _ in range(2):
-        state, metrics = step(state, sharding.put_batch(mesh, batch), key)
+        state, metrics = run.step(state, sharding.put_batch(run.mesh, batch), run.key)
         losses.append(float(metrics.loss.total))
     assert np.isfinite(losses).all()
     predictions, _ = jax.jit(lambda v, x: detector.apply(v, x, train=False))(

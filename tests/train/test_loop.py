@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ssd_jax import config
-from ssd_jax.checkpoints.manager import load_variables
+from ssd_jax.checkpoints.folders import load_variables
 from ssd_jax.data import pipeline
 from ssd_jax.train import loop
 from ssd_jax.train.metrics import last_step

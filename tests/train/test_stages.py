@@ -6,7 +6,7 @@ import numpy as np
 
 from configs import dssd
 from ssd_jax import config, detectors
-from ssd_jax.checkpoints.manager import load_variables
+from ssd_jax.checkpoints.folders import load_variables
 from ssd_jax.train import loop
 
 

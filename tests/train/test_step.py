@@ -4,42 +4,24 @@ import jax
 import numpy as np
 import pytest
 
-from ssd_jax import config, detectors, sharding
+from ssd_jax import config, sharding
 from ssd_jax.data import pipeline, records
-from ssd_jax.train import optimizer as optimizers
-from ssd_jax.train.loop import initial_state
-from ssd_jax.train.step import augment_batch, augment_spec, make_train_step
+from ssd_jax.train.run import Run
+from ssd_jax.train.step import augment_batch
 
 OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
 
 
-def run(experiment, devices, steps, *, optimised=False):
-    source = records.open_source(experiment.data.train, experiment.data.data_dir)
-    experiment = config.with_classes(experiment, source.class_names, "shapes")
-    spec = experiment.train
-    detector = detectors.build(experiment)
-    optimizer = optimizers.build(experiment.optimizer, spec.steps)
-    schedule = optimizers.learning_rate(experiment.optimizer, spec.steps)
-    mesh = sharding.data_mesh(devices)
-    step = make_train_step(
-        detector, optimizer, schedule, augment_spec(experiment), mesh, ema_decay=spec.ema_decay
-    )
-    key = jax.random.key(spec.seed)
-    state = initial_state(detector, optimizer, key, mesh, ema=spec.ema_decay > 0)
+def train(experiment, devices, steps, *, optimised=False):
+    run = Run.from_experiment(experiment, devices)
+    step, state = run.step, run.init()
     losses = []
-    batches = pipeline.train_batches(
-        source,
-        batch_size=spec.batch_size,
-        canvas_size=experiment.data.canvas,
-        max_objects=experiment.data.max_objects,
-        seed=spec.seed,
-    )
-    with batches:
+    with run.batches() as batches:
         for number in range(steps):
-            batch = sharding.put_batch(mesh, next(batches))
+            batch = sharding.put_batch(run.mesh, next(batches))
             if optimised and number == 0:
-                step = step.lower(state, batch, key).compile(compiler_options=OPTIMISED)
-            state, metrics = step(state, batch, key)
+                step = step.lower(state, batch, run.key).compile(compiler_options=OPTIMISED)
+            state, metrics = step(state, batch, run.key)
             losses.append(jax.device_get(metrics))
     return jax.device_get(state), losses
 
@@ -54,8 +36,8 @@ def test_one_device_and_eight_give_the_same_training(experiment):
     assert experiment.model.batch_norm
     # Compiled as users' programs are: without optimisation, rounding differs enough that nearly
     # equal losses change places at the cut of the mining.
-    one, losses_one = run(experiment, jax.devices()[:1], 3, optimised=True)
-    eight, losses_eight = run(experiment, jax.devices(), 3, optimised=True)
+    one, losses_one = train(experiment, jax.devices()[:1], 3, optimised=True)
+    eight, losses_eight = train(experiment, jax.devices(), 3, optimised=True)
     for a, b in zip(losses_one, losses_eight, strict=True):
         np.testing.assert_allclose(a.loss, b.loss, rtol=1e-5)
     for name in ("params", "batch_stats"):
@@ -75,24 +57,28 @@ def test_the_step_learns(experiment):
     augment = dataclasses.replace(experiment.augment, **off)
     optimizer = dataclasses.replace(experiment.optimizer, name="adam", learning_rate=1e-2)
     experiment = dataclasses.replace(experiment, augment=augment, optimizer=optimizer)
-    _, figures = run(experiment, jax.devices()[:1], 40)
+    _, figures = train(experiment, jax.devices()[:1], 40)
     totals = [float(f.loss.total) for f in figures]
     assert np.mean(totals[-3:]) < 0.8 * np.mean(totals[:3])
 
 
-def test_ema_follows_the_parameters(experiment):
-    train = dataclasses.replace(experiment.train, ema_decay=0.5)
-    state, _ = run(dataclasses.replace(experiment, train=train), jax.devices()[:1], 1)
-    plain, _ = run(experiment, jax.devices()[:1], 1)
-    initial, _ = run(experiment, jax.devices()[:1], 0)
+def test_the_averages_follow_parameters_and_statistics(experiment):
+    settings = dataclasses.replace(experiment.train, ema_decay=0.5)
+    averaged = dataclasses.replace(experiment, train=settings)
+    state, _ = train(averaged, jax.devices()[:1], 1)
+    plain, _ = train(experiment, jax.devices()[:1], 1)
+    initial, _ = train(experiment, jax.devices()[:1], 0)
     # The first step's decay is min(.5, 1/10): the average is a tenth old and nine tenths new.
-    expected = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, initial.params, plain.params)
+    expected = jax.tree.map(
+        lambda old, new: 0.1 * old + 0.9 * new, initial.variables(), plain.variables()
+    )
+    assert expected["batch_stats"]
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
-        state.ema_params,
+        state.variables(),
         expected,
     )
-    assert plain.ema_params == {}
+    assert plain.ema == {}
 
 
 def test_augmentation_depends_on_the_record_and_not_on_its_place(experiment):
@@ -101,7 +87,7 @@ def test_augmentation_depends_on_the_record_and_not_on_its_place(experiment):
         source, batch_size=4, canvas_size=(64, 64), max_objects=4, seed=0
     ) as batches:
         batch = next(batches)
-    spec = augment_spec(experiment)
+    spec = Run.from_experiment(experiment, jax.devices()[:1]).augmentation
     key = jax.random.key(1)
     augmented = jax.jit(lambda batch, key: augment_batch(batch, key, spec))
     images, targets = augmented(batch, key)

@@ -11,8 +11,8 @@ import numpy as np
 import optax
 import pytest
 
-from ssd_jax.checkpoints.manager import BEST, DATA, NOTES, RECENT, CheckpointError, Checkpoints
-from ssd_jax.train import checkpoint
+from ssd_jax.checkpoints.folders import BEST, DATA, NOTES, RECENT, load_variables
+from ssd_jax.checkpoints.manager import CheckpointError, Checkpoints
 from ssd_jax.train.state import TrainState
 
 
@@ -24,14 +24,14 @@ def state(value=0.0):
 def save(workdir, steps, **options):
     with Checkpoints(workdir, **options) as checkpoints:
         for step in steps:
-            checkpoints.save(step, state(step), {"at": step}, {"note": step})
+            checkpoints.save(step, state(step).items(), {"at": step}, {"note": step})
 
 
 def save_best(workdir, metrics, **options):
     """One after the other, each by a run that was resumed."""
     for step, metric in metrics.items():
         with Checkpoints(workdir, **options) as checkpoints:
-            checkpoints.save_best(step, state(step), metric)
+            checkpoints.save_best(step, state(step).items(), metric)
 
 
 def names(folder):
@@ -39,7 +39,7 @@ def names(folder):
 
 
 def kernel(workdir, which="latest"):
-    return checkpoint.load_variables(workdir, which=which)["params"]["layer"]["kernel"][0, 0]
+    return load_variables(workdir, which=which)["params"]["layer"]["kernel"][0, 0]
 
 
 def largest_file(folder):
@@ -88,7 +88,7 @@ def test_a_state_comes_back_with_its_notes_and_the_recent_ones_are_kept(tmp_path
         assert checkpoints.latest_step() == 6
         assert checkpoints.read(6, DATA) == {"at": 6}
         assert checkpoints.read(6, NOTES) == {"note": 6}
-        restored = checkpoints.restore(state(), 6)
+        restored = state().with_items(checkpoints.restore(state().items(), 6))
     jax.tree.map(np.testing.assert_array_equal, restored, state(6))
 
 
@@ -121,7 +121,7 @@ def test_where_none_is_whole_all_are_named(tmp_path, damage, said):
     for step in ("2", "4"):
         damage(tmp_path / RECENT / step)
     with pytest.raises(ValueError, match=rf"checkpoints/4: .*{said}.*checkpoints/2: .*{said}"):
-        checkpoint.load_variables(tmp_path)
+        load_variables(tmp_path)
     with (
         Checkpoints(tmp_path) as checkpoints,
         pytest.raises(ValueError, match=r"4: .*2: .*move .*checkpoints away to begin anew"),
@@ -134,16 +134,16 @@ def test_a_step_that_is_asked_for_is_not_replaced_by_another(tmp_path):
     save(tmp_path, [2, 4])
     flip(tmp_path / RECENT / "4")
     with pytest.raises(ValueError, match=r"'4' that is whole; .*checkpoints/4: .*other bytes"):
-        checkpoint.load_variables(tmp_path, which="4")
+        load_variables(tmp_path, which="4")
     with pytest.raises(ValueError, match="no checkpoint '3'; there are checkpoints: "):
-        checkpoint.load_variables(tmp_path, which="3")
+        load_variables(tmp_path, which="3")
 
 
 def test_a_damaged_one_that_cannot_be_set_aside_yet_does_not_block_its_step(tmp_path):
     save(tmp_path, [2])
     alien(tmp_path / RECENT / "2")
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(2, state(2), {}, {})
+        checkpoints.save(2, state(2).items(), {}, {})
     assert names(tmp_path / RECENT) == ["2", "2.damaged1"]
     assert kernel(tmp_path) == 2
 
@@ -242,7 +242,7 @@ def test_a_state_of_another_form_is_refused_in_a_line(tmp_path):
         Checkpoints(tmp_path) as checkpoints,
         pytest.raises(ValueError, match="its arrays are not those of this config") as raised,
     ):
-        checkpoints.restore(other, 2)
+        checkpoints.restore(other.items(), 2)
     assert len(str(raised.value)) < 600
 
 
