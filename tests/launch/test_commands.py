@@ -7,10 +7,10 @@ import caffe_nets
 import numpy as np
 import pytest
 from PIL import Image
-from ssd_jax.detectors.anchors import experiment_spec
 from typed import command
 
 from launch import cli
+from ssd_jax.detectors import anchor_spec
 
 TINY = [
     "--config=configs/quickstart.py",
@@ -175,7 +175,7 @@ def test_boxes_are_clustered(shapes_dir, tmp_path):
     assert "quickstart, proposed" in result.stdout
     proposed = cli.read_config(f"configs/quickstart.py --flagfile={tmp_path / 'proposal.flags'}")
     assert len(proposed.anchors.min_sizes) == 4
-    assert experiment_spec(proposed).num_anchors == 680
+    assert anchor_spec(proposed).num_anchors == 680
 
 
 def test_anchors_of_two_configs_on_two_data_sets(shapes_dir, tmp_path):
