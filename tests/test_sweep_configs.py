@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ssd_jax.detectors.anchors import experiment_spec
 
 import configs
 from ssd_jax import detectors
@@ -47,7 +46,7 @@ def plan(name, base="", **overrides):
 
 def counts(name):
     made = plan(name).trials
-    return {t.setting: experiment_spec(t.experiment).num_anchors for t in made if t.seed == 0}
+    return {t.setting: detectors.anchor_spec(t.experiment).num_anchors for t in made if t.seed == 0}
 
 
 def test_no_sweep_is_forgotten_here():
@@ -69,9 +68,9 @@ def test_the_papers_numbers_of_anchors():
 def test_the_whole_networks_anchors_are_the_released_ones():
     whole = {t.setting: t for name in ("layers", "ratios") for t in plan(name).trials}
     [released] = [t for t in plan("atrous").trials if t.setting == "atrous"]
-    expected = experiment_spec(released.experiment)
+    expected = detectors.anchor_spec(released.experiment)
     for name in ("to_conv11_2", "all_ratios"):
-        assert experiment_spec(whole[name].experiment) == expected
+        assert detectors.anchor_spec(whole[name].experiment) == expected
 
 
 def test_the_scales_are_five_by_three_with_two_seeds():

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from ssd_jax.study import cluster_plots, clustering
+from ssd_jax.coverage import cluster_plots, clustering
 
 
 def boxes_around(centres, count=200, spread=0.03, seed=0):

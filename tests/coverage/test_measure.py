@@ -3,10 +3,11 @@ import math
 
 import numpy as np
 import pytest
-from ssd_jax.study import annotations, coverage
 
 from configs import dssd, quickstart, ssd
-from ssd_jax import config
+from ssd_jax import config, detectors
+from ssd_jax.coverage import annotations, measure
+from ssd_jax.detectors.multibox import Multibox
 from ssd_jax.ops import anchors as ops_anchors
 
 # On 128 pixels: maps 16, 8, 4, 2 with squares of about 15, 42, 65, 92 pixels and larger.
@@ -55,7 +56,7 @@ def iou_by_hand(boxes, corners):
 
 def slow_coverage(experiment, data):
     """Image by image, one pair of the bipartite rule at a time."""
-    spec = coverage.experiment_spec(experiment)
+    spec = detectors.anchor_spec(experiment)
     anchors = ops_anchors.generate(spec)
     corners = np.concatenate(
         (anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2), axis=1
@@ -91,7 +92,7 @@ def slow_coverage(experiment, data):
 
 
 def assert_agrees(experiment, data):
-    found = coverage.measure(experiment, data)
+    found = measure.measure(experiment, data)
     best, positives, matched, source, uses = slow_coverage(experiment, data)
     np.testing.assert_allclose(found.best_iou, best, atol=2e-6)
     np.testing.assert_array_equal(found.covered, best >= experiment.loss.iou_threshold)
@@ -104,7 +105,7 @@ def assert_agrees(experiment, data):
 
 @pytest.mark.parametrize(("iou_threshold", "num_images"), [(0.5, 200), (0.35, 60)])
 def test_it_agrees_with_a_slow_computation(iou_threshold, num_images):
-    experiment = dataclasses.replace(EXPERIMENT, loss=config.Loss(iou_threshold=iou_threshold))
+    experiment = dataclasses.replace(EXPERIMENT, loss=Multibox(iou_threshold=iou_threshold))
     found = assert_agrees(experiment, random_boxes(num_images))
     figures = found.figures()
     assert 0.3 < figures["covered"] < 0.9
@@ -139,8 +140,8 @@ def test_figures_by_hand():
     )
     experiment = dataclasses.replace(EXPERIMENT, name="cells")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coverage, "experiment_spec", lambda _: spec)
-        found = coverage.measure(experiment, data)
+        patch.setattr(measure, "anchor_spec", lambda _: spec)
+        found = measure.measure(experiment, data)
     np.testing.assert_allclose(found.best_iou, [1, 0.25, 2304 / 5888], atol=1e-6)
     np.testing.assert_array_equal(found.positives, [1, 1, 1])
     np.testing.assert_array_equal(found.forced, [False, True, True])
@@ -165,11 +166,11 @@ def test_figures_by_hand():
 
 def test_sizes_are_cocos():
     area = np.array([1023.9, 1024, 9215.9, 9216, np.nan])
-    assert coverage.size_classes(area).tolist() == ["small", "medium", "medium", "large", "unknown"]
+    assert measure.size_classes(area).tolist() == ["small", "medium", "medium", "large", "unknown"]
 
 
 def test_without_objects_there_is_nothing_to_count():
-    found = coverage.measure(EXPERIMENT, box_set([], []))
+    found = measure.measure(EXPERIMENT, box_set([], []))
     figures = found.figures()
     assert math.isnan(figures["covered"])
     assert figures["unused"] == 1
@@ -178,18 +179,18 @@ def test_without_objects_there_is_nothing_to_count():
 def test_pictures_of_unknown_size_have_no_size_class():
     data = random_boxes(5)
     data = data._replace(images=tuple(image._replace(size=None) for image in data.images))
-    figures = coverage.measure(EXPERIMENT, data).figures()
-    assert all(math.isnan(figures[f"covered_{size}"]) for size in coverage.SIZES)
+    figures = measure.measure(EXPERIMENT, data).figures()
+    assert all(math.isnan(figures[f"covered_{size}"]) for size in measure.SIZES)
     assert 0 < figures["covered"] < 1
 
 
 def test_a_wrong_word_for_the_sizes():
     with pytest.raises(ValueError, match="'picture' or the 'input', got 'canvas'"):
-        coverage.measure(EXPERIMENT, box_set([])).figures("canvas")
+        measure.measure(EXPERIMENT, box_set([])).figures("canvas")
 
 
 def test_the_anchors_are_those_of_the_detector():
     # Whose map of 5 x 5 has steps of 64, which is 321 / 5 = 64.2 no more.
-    spec = coverage.experiment_spec(config.resolve(dssd.get_config("321,voc,ssd")))
+    spec = detectors.anchor_spec(config.resolve(dssd.get_config("321,voc,ssd")))
     assert spec.num_anchors == 17080
     assert spec.maps[3].step == (64, 64)

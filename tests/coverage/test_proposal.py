@@ -3,13 +3,13 @@ import itertools
 
 import numpy as np
 import pytest
-from absl import flags
-from ml_collections import config_flags
-from ssd_jax.detectors.anchors import anchor_spec, experiment_spec
-from ssd_jax.study import annotations, clustering, coverage, proposal
 
 from configs import mobilenet_ssd, quickstart, refinedet, ssd
+from launch import cli
 from ssd_jax import config
+from ssd_jax.coverage import annotations, clustering, measure, proposal
+from ssd_jax.detectors import anchor_spec
+from ssd_jax.detectors.anchor_rules import ExplicitSizes
 from ssd_jax.ops import boxes as ops_boxes
 from ssd_jax.ops.anchors import generate
 
@@ -45,28 +45,26 @@ def test_the_flags_build_the_anchors_that_are_proposed(values):
     experiment = config.resolve(values)
     proposed = proposal.propose(experiment, box_set(random_boxes(300, 0.05, 0.6)), clusters=12)
     wanted = dataclasses.replace(experiment, anchors=proposed)
-    now, then = experiment_spec(experiment), experiment_spec(wanted)
+    now, then = anchor_spec(experiment), anchor_spec(wanted)
     assert then.per_cell == now.per_cell
     assert then.num_anchors == now.num_anchors
     lows = [entry.min_size for entry in then.maps]
     assert lows == sorted(lows)
 
-    command_line = ["train", *proposal.overrides(experiment.anchors, proposed)]
-    parsed = flags.FlagValues()
-    flag = config_flags.DEFINE_config_dict(
-        "config", values, flag_values=parsed, sys_argv=command_line
-    )
-    parsed(command_line)
-    assert config.resolve(flag.value) == wanted
+    rest, overrides = cli.take_overrides(["train", *proposal.flags(proposed)])
+    assert rest == ["train"]
+    flagged = values.to_dict()
+    config.override(flagged, overrides)
+    assert config.resolve(flagged) == wanted
 
 
 def test_it_covers_more_than_anchors_for_other_boxes():
     # Squares of the quickstart's maps begin at 15 pixels of 128; these are 6 to 13.
     experiment = config.resolve(quickstart.get_config())
     data = box_set(random_boxes(400, 0.05, 0.1))
-    now = coverage.measure(experiment, data).figures()["covered"]
+    now = measure.measure(experiment, data).figures()["covered"]
     proposed = proposal.propose(experiment, data, clusters=8)
-    then = coverage.measure(dataclasses.replace(experiment, anchors=proposed), data)
+    then = measure.measure(dataclasses.replace(experiment, anchors=proposed), data)
     assert then.figures()["covered"] > 1.5 * now
 
 
@@ -76,8 +74,8 @@ def test_it_covers_no_less_than_before(high):
     data = box_set(random_boxes(300, 0.1, high))
     # So few clusters that the config's own sizes are most of what there is to choose from.
     proposed = proposal.propose(experiment, data, clusters=2)
-    now = coverage.measure(experiment, data).covered.sum()
-    then = coverage.measure(dataclasses.replace(experiment, anchors=proposed), data).covered.sum()
+    now = measure.measure(experiment, data).covered.sum()
+    then = measure.measure(dataclasses.replace(experiment, anchors=proposed), data).covered.sum()
     assert then >= now
 
 
@@ -87,7 +85,7 @@ def test_no_other_choice_of_the_sizes_covers_more():
     data = box_set(random_boxes(200, 0.15, 0.5))
 
     def covered(anchors):
-        spec = anchor_spec(anchors, (224, 224), [(14, 14), (7, 7)])
+        spec = anchors.spec((224, 224), [(14, 14), (7, 7)])
         corners = ops_boxes.cxcywh_to_xyxy(generate(spec))
         best = ops_boxes.pairwise_iou(data.boxes().astype(np.float32), corners).max(axis=1)
         return float((best >= 0.5).sum() + 0.01 * best.sum())
@@ -113,9 +111,9 @@ def test_no_other_choice_of_the_sizes_covers_more():
 def test_the_search_sees_what_the_matcher_sees():
     # The best IoU by the nearest cell, beside that over all anchors.
     experiment = config.resolve(ssd.get_config("small,bccd"))
-    spec = experiment_spec(experiment)
+    spec = anchor_spec(experiment)
     boxes = random_boxes(200, 0.03, 0.9)
-    found = coverage.measure(experiment, box_set(boxes)).best_iou
+    found = measure.measure(experiment, box_set(boxes)).best_iou
     pixels = boxes * np.array((256, 192) * 2)
     best = np.zeros(len(boxes))
     for entry in spec.maps:
@@ -146,7 +144,11 @@ def test_without_boxes():
 
 def test_several_scales_on_one_map_are_refused():
     values = quickstart.get_config()
-    values.anchors.min_sizes = (15.0, 30.0, 60.0, 90.0)
-    values.anchors.more_sizes = ((), (), (), ((110.0, 0.0),))
+    sizes = ExplicitSizes(
+        min_sizes=(15.0, 30.0, 60.0, 90.0),
+        more_sizes=((), (), (), ((110.0, 0.0),)),
+        ratios=values.anchors.ratios,
+    )
+    values.anchors = config.part(sizes)
     with pytest.raises(ValueError, match=r"one scale on each map, got config.anchors.more_sizes"):
         proposal.propose(config.resolve(values), box_set([(0.1, 0.1, 0.4, 0.5)]))

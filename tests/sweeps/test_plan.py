@@ -1,10 +1,7 @@
-import sys
-
 import pytest
-from absl import flags
-from ml_collections import config_flags
 
 from configs import ssd
+from launch import cli
 from ssd_jax import config
 from ssd_jax.sweeps import plan as trials
 from ssd_jax.sweeps.plan import SweepFile
@@ -41,8 +38,8 @@ def test_the_command_line_stands_above_the_trial_and_that_above_what_is_common()
 
 
 def test_the_base_is_left_as_it_was():
-    plan({"config.model.l2_norm.conv4_3": 5.0})
-    assert BASE["model"]["l2_norm"] == {}
+    plan({"config.model.extras.l2_norm": (5.0, 0.0)})
+    assert BASE["model"]["extras"]["l2_norm"] == ()
 
 
 def test_names_are_the_overrides_in_short_and_the_seed():
@@ -50,7 +47,7 @@ def test_names_are_the_overrides_in_short_and_the_seed():
     # Two fields that end alike are told apart; a name of the file's own wins; and nothing is base.
     assert names(
         {"config.loss.iou_threshold": 0.4, "config.decoder.iou_threshold": 0.3},
-        {"config.name": "no atrous", "config.model.fc6_dilation": 1},
+        {"config.name": "no atrous", "config.model.backbone.fc6_dilation": 1},
         {"config.anchors.ratios": ((2.0,), (), (), (), (3.0,))},
         {},
     ) == [
@@ -62,7 +59,7 @@ def test_names_are_the_overrides_in_short_and_the_seed():
 
 
 def test_long_names_are_cut_and_stay_different():
-    long = [{f"config.optimizer.{f}": (i,) * 40 for f in ("boundaries",)} for i in (1, 2)]
+    long = [{"config.augment.kernels": (kernel,) * 40} for kernel in ("linear", "area")]
     first, second = names(*[{**x, "config.loss.alpha": 2.0} for x in long])
     assert max(len(first), len(second)) <= 107
     assert first != second
@@ -90,14 +87,22 @@ def test_duplicates_are_counted():
     [
         (
             {"config.anchors.s_mim": 1.0},
-            r"config\.anchors\.s_mim: no such field; did you mean s_mi",
+            r"anchors\.s_mim: there is no such field; did you mean config\.anchors\.s_min\?",
         ),
-        ({"config.anchor.s_min": 1.0}, r"config\.anchor: no such field; did you mean anchors"),
+        (
+            {"config.anchor.s_min": 1.0},
+            r"anchor\.s_min: there is no such field; did you mean config\.anchors\?",
+        ),
+        (
+            {"config.model.backbone.depth": 50},
+            r"the backbone 'vgg16' has no depth; resnet has it: choose one with "
+            r"config\.model\.backbone=resnet",
+        ),
         ({"config.train.steps": "many"}, r"config\.train\.steps: expected int, got 'many'"),
         ({"config.train.steps.x": 1}, r"config\.train\.steps is a field and not a group"),
-        ({"anchors.s_min": 0.1}, r"got 'anchors\.s_min'; did you mean config\.anchors\.s_min\?"),
-        ({"s_min": 0.1}, r"got 's_min'; did you mean config\.anchors\.s_min\?"),
-        ({"config": 3}, r"got 'config'"),
+        ({"anchors.s_min": 0.1}, r"anchors\.s_min: expected a field .*; did you mean config\.anchors\.s_min\?"),
+        ({"s_min": 0.1}, r"s_min: expected a field .*; did you mean config\.anchors\.s_min\?"),
+        ({"config": 3}, r"config: expected a field"),
     ],
 )
 def test_a_mistake_names_the_file_the_trial_and_the_nearest_field(overrides, message):
@@ -117,31 +122,33 @@ def test_two_different_trials_of_one_name_are_refused():
             "config.anchors.ratios": ((), (2,), (2.0, 3.0), (), ()),
             "config.anchors.first_scale": 0.1,
         },
-        {"config.model.extras": (), "config.model.sources": ("conv4_3", "fc7")},
-        {"config.model.l2_norm": {"conv4_3": 10.0}, "config.name": "two words, one"},
-        {"config.model.l2_norm.conv4_3": 10},
-        {"config.anchors.more_sizes": ((), ((60, 0), (70.5, 80.0))), "config.augment.flip": False},
+        {"config.model.extras.layers": (), "config.model.extras.sources": ("conv4_3", "fc7")},
+        {"config.model.extras.l2_norm": (10, 0.0), "config.name": "two words, one"},
+        {"config.anchors": "sizes", "config.anchors.more_sizes": ((), ((60, 0), (70.5, 80.0)))},
+        {"config.model.backbone.depth": 50, "config.model.backbone": "resnet"}
+        | {"config.model.extras.sources": ("res3d", "res5c"), "config.augment.flip": False},
+        {"config.model": "refinedet", "config.model.cascade": False},
+        {"config.anchors.first_scale": None, "config.loss.confidence": "focal"},
         {"config.model.image_size": (64, 96), "config.optimizer.learning_rate": 1e-05},
-        {"config.anchors.preset": "", "config.augment.kernels": ("linear",)},
+        {"config.anchors": "preset", "config.augment.kernels": ("linear",)},
     ],
 )
-def test_flags_say_the_same_as_the_overrides(overrides, monkeypatch):
+def test_flags_say_the_same_as_the_overrides(overrides):
     [trial] = plan(overrides).trials
     given = trials.flags(trial, sweep(overrides), {"config.train.steps": 7})
     assert given[-1] == f"--config.train.steps={trial.experiment.train.steps}"
-    values = flags.FlagValues()
-    base = ssd.get_config("small,voc")
-    argv = ["train", *given]
-    monkeypatch.setattr(sys, "argv", argv)
-    flag = config_flags.DEFINE_config_dict("config", base, flag_values=values)
-    values(argv)
-    assert config.resolve(flag.value) == trial.experiment
+    rest, found = cli.take_overrides(["train", *given])
+    assert rest == ["train"]
+    values = ssd.get_config("small,voc").to_dict()
+    config.override(values, found)
+    assert config.resolve(values) == trial.experiment
 
 
-def test_none_is_no_flag():
-    [trial] = plan({"config.anchors.first_scale": None}).trials
-    with pytest.raises(ValueError, match=r"first_scale: None cannot be given on a command line"):
-        trials.flags(trial, sweep({"config.anchors.first_scale": None}), {})
+def test_a_whole_group_is_no_flag():
+    overrides = {"config.augment": config.Augment(flip=False)}
+    [trial] = plan(overrides).trials
+    with pytest.raises(ValueError, match=r"config\.augment: expected a field or a part"):
+        trials.flags(trial, sweep(overrides), {})
 
 
 def test_a_file_is_read(tmp_path):
@@ -162,7 +169,7 @@ def test_a_file_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "no file"),
+        (None, "there is none called"),
         ("x = 1", r"expected it to define get_sweep\(\)"),
         ("def get_sweep():\n    return 1 / 0", "ZeroDivisionError"),
         ("def get_sweep(:", "SyntaxError"),

@@ -3,8 +3,9 @@ import re
 
 import pytest
 import sweep_runs
-from ssd_jax.study import sweep_plots, sweep_report, sweep_results, sweeps
 
+from ssd_jax import sweeps
+from ssd_jax.sweeps import plots, report, results
 from ssd_jax.sweeps.folder import SweepFolder
 
 
@@ -41,14 +42,14 @@ class Page(html.parser.HTMLParser):
 
 def collect(folder, made, coverage=None):
     progress = sweep_runs.progress(folder, made)
-    return sweep_results.collect(folder, progress, coverage), progress
+    return results.collect(folder, progress, coverage), progress
 
 
 def render(folder, made, coverage=None):
-    results, progress = collect(folder, made, coverage)
-    best = "python -m launch.train --config=x '--config.a=(1, 2)'" if results.best else ""
-    return sweep_report.render(
-        results,
+    found, progress = collect(folder, made, coverage)
+    best = "python -m launch.train --config=x '--config.a=(1, 2)'" if found.best else ""
+    return report.render(
+        found,
         progress,
         title="scales on <quickstart>",
         command="python -m launch.sweep",
@@ -123,7 +124,7 @@ def test_a_heat_map_of_two_fields(folder):
         sweep_runs.write(folder, trial, 0.5 + i / 10)
     for trial in made[-2:]:
         folder.update_record(trial, failed="x")
-    [figure] = sweep_plots.draw(collect(folder, made)[0])
+    [figure] = plots.draw(collect(folder, made)[0])
     # Scores .5 .6, .7 .8, .9 1., 1.1 1.2: the last is the best; two settings have none.
     assert texts(figure) == [
         *(".550\n± .071", ".750\n± .071", ".950\n± .071", "1.150 best\n± .071", "-", "failed"),
@@ -137,7 +138,7 @@ def test_a_line_with_error_bars_of_one_field(folder):
     made = sweep_runs.plan(*sweeps.product(rates, sweeps.seeds(2)))
     for i, trial in enumerate(made):
         sweep_runs.write(folder, trial, 0.5 + i / 10)
-    [figure] = sweep_plots.draw(collect(folder, made)[0])
+    [figure] = plots.draw(collect(folder, made)[0])
     [axes] = figure.axes
     line = axes.containers[0]
     # By rising rate, on an axis of orders of magnitude; means of .7 .8, .9 1. and .5 .6.
@@ -170,12 +171,12 @@ def test_a_line_with_error_bars_of_one_field(folder):
 )
 def test_other_sweeps_have_a_figure_too(folder, overrides, panels):
     made = sweep_runs.plan(*overrides)
-    assert sweep_plots.draw(collect(folder, made)[0]) == []
+    assert plots.draw(collect(folder, made)[0]) == []
     for i, trial in enumerate(made):
         sweep_runs.write(folder, trial, 0.1 * i)
-    [figure] = sweep_plots.draw(collect(folder, made)[0])
+    [figure] = plots.draw(collect(folder, made)[0])
     assert sum(axes.get_visible() for axes in figure.axes) == panels
-    assert sweep_plots.png(figure).startswith(b"\x89PNG")
+    assert plots.png(figure).startswith(b"\x89PNG")
 
 
 def test_hundreds_of_trials_and_none(folder):

@@ -3,8 +3,9 @@ import math
 
 import pytest
 import sweep_runs
-from ssd_jax.study import sweep_results, sweeps
 
+from ssd_jax import sweeps
+from ssd_jax.sweeps import results
 from ssd_jax.sweeps.folder import SweepFolder
 
 
@@ -14,7 +15,7 @@ def folder(tmp_path):
 
 
 def collect(folder, made, coverage=None):
-    return sweep_results.collect(folder, sweep_runs.progress(folder, made), coverage)
+    return results.collect(folder, sweep_runs.progress(folder, made), coverage)
 
 
 def scales(seeds=2):
@@ -26,51 +27,51 @@ def test_a_row_for_each_setting(folder):
     made = scales()
     for trial, score in zip(made, (0.5, 0.54, 0.56, 0.6, 0.3, 0.4), strict=True):
         sweep_runs.write(folder, trial, score, small=score / 4)
-    results = collect(folder, made)
-    assert results.fields == ("config.anchors.s_min",)
-    assert [one.name for one in results.settings] == ["s_min=0.1", "s_min=0.2", "s_min=0.3"]
-    first = results.settings[0]
+    found = collect(folder, made)
+    assert found.fields == ("config.anchors.s_min",)
+    assert [one.name for one in found.settings] == ["s_min=0.1", "s_min=0.2", "s_min=0.3"]
+    first = found.settings[0]
     assert first.values == {"config.anchors.s_min": 0.1}
     assert first.by_seed == {0: 0.5, 1: 0.54}
     # Half the difference of two values times sqrt 2 is their deviation.
     assert first.score.mean == pytest.approx(0.52)
     assert first.score.spread == pytest.approx(0.02 * 2**0.5)
     assert first.scores["APs"].mean == pytest.approx(0.13)
-    assert results.best.name == "s_min=0.2"
+    assert found.best.name == "s_min=0.2"
 
 
 def test_differences_below_the_spread_are_marked(folder):
     made = scales()
     for trial, score in zip(made, (0.5, 0.54, 0.56, 0.6, 0.3, 0.4), strict=True):
         sweep_runs.write(folder, trial, score)
-    results = collect(folder, made)
+    found = collect(folder, made)
     # Variances 8e-4, 8e-4 and 50e-4, one degree of freedom each: the root of 22e-4.
-    assert results.spread == pytest.approx(math.sqrt(22e-4))
+    assert found.spread == pytest.approx(math.sqrt(22e-4))
     # .58 - .52 = .06 is more than .0469, and so is .58 - .35.
-    assert [results.like_the_best(one) for one in results.settings] == [False] * 3
+    assert [found.like_the_best(one) for one in found.settings] == [False] * 3
     sweep_runs.write(folder, made[1], 0.6)  # .58 - .55 = .03; 50e-4, 8e-4, 50e-4: .06 at most
-    results = collect(folder, made)
-    assert [results.like_the_best(one) for one in results.settings] == [True, False, False]
+    found = collect(folder, made)
+    assert [found.like_the_best(one) for one in found.settings] == [True, False, False]
 
 
 def test_one_seed_says_nothing_of_chance(folder):
     made = scales(seeds=1)
     for trial in made:
         sweep_runs.write(folder, trial, 0.5)
-    results = collect(folder, made)
-    assert results.spread is None
-    assert not any(map(results.like_the_best, results.settings))
-    assert results.best.score.spread is None
+    found = collect(folder, made)
+    assert found.spread is None
+    assert not any(map(found.like_the_best, found.settings))
+    assert found.best.score.spread is None
 
 
 def test_unfinished_and_failed_trials_have_no_score(folder):
     made = scales()
     sweep_runs.write(folder, made[0], 0.5)
     folder.update_record(made[1], failed="no memory")
-    results = collect(folder, made)
-    assert [one.score and one.score.mean for one in results.settings] == [0.5, None, None]
-    assert [run.state for run in results.settings[0].progress] == ["finished", "failed"]
-    assert results.scored == [results.best]
+    found = collect(folder, made)
+    assert [one.score and one.score.mean for one in found.settings] == [0.5, None, None]
+    assert [run.state for run in found.settings[0].progress] == ["finished", "failed"]
+    assert found.scored == [found.best]
     assert collect(SweepFolder(folder.root / "none"), made).best is None
 
 
@@ -79,7 +80,7 @@ def correlation(folder, scores, covered):
     for trial, score in zip(made, scores, strict=True):
         sweep_runs.write(folder, trial, score)
     found = {t.setting: {"covered": c} for t, c in zip(made, covered, strict=True)}
-    return sweep_results.rank_correlation(collect(folder, made, found))
+    return results.rank_correlation(collect(folder, made, found))
 
 
 def test_rank_correlation_by_hand(folder):
@@ -94,8 +95,8 @@ def test_the_table(folder):
     made = scales()
     for trial, score in zip(made[:2], (0.5, 0.54), strict=True):
         sweep_runs.write(folder, trial, score)
-    results = collect(folder, made, {"s_min=0.1": {"covered": 0.75, "positives": 2.0}})
-    sweep_results.write_csv(results, folder.root / "results.csv")
+    found = collect(folder, made, {"s_min=0.1": {"covered": 0.75, "positives": 2.0}})
+    results.write_csv(found, folder.root / "results.csv")
     with (folder.root / "results.csv").open() as file:
         first, *others = csv.DictReader(file)
     assert first["setting"] == "s_min=0.1"

@@ -12,8 +12,8 @@ import types
 import pytest
 import sweep_runs
 
-from launch import slurm_trials
 from ssd_jax import sweeps
+from ssd_jax.sweeps import slurm
 from ssd_jax.sweeps.folder import SweepFolder
 
 
@@ -93,7 +93,7 @@ def command(folder):
 
 def test_trials_become_jobs_and_failures_have_reasons(folder, made, submitit):
     ended, executor = [], Executor()
-    slurm_trials.run(made, folder, command(folder), executor, ended=ended.append, poll_seconds=0.01)
+    slurm.run(made, folder, command(folder), executor, ended=ended.append, poll_seconds=0.01)
     found = sweep_runs.progress(folder, made)
     assert [one.state for one in found] == ["finished", "failed", "failed"]
     assert found[1].reason == "exit status 1: error: no data"
@@ -108,10 +108,10 @@ def test_a_job_that_lives_is_not_submitted_again(folder, made, submitit):
     job = executor.submit(lambda: "")
     folder.update_record(made[0], job=job.job_id)
     Job.jobs[job.job_id]["polls"] = 4
-    assert slurm_trials.working(folder, made) == {made[0].name}
-    slurm_trials.run(made[:1], folder, command(folder), executor, poll_seconds=0.01)
+    assert slurm.working(folder, made) == {made[0].name}
+    slurm.run(made[:1], folder, command(folder), executor, poll_seconds=0.01)
     assert len(executor.submitted) == 1
-    assert slurm_trials.working(folder, made) == set()
+    assert slurm.working(folder, made) == set()
 
 
 SAVES = """
@@ -124,7 +124,7 @@ time.sleep(60)
 
 def test_a_preempted_job_saves_and_is_queued_again(tmp_path, submitit):
     output = tmp_path / "log"
-    job = slurm_trials.TrialJob([sys.executable, "-c", SAVES], output)
+    job = slurm.TrialJob([sys.executable, "-c", SAVES], output)
     found = []
     # As submitit does, from a signal's handler, while the job waits for its process.
     before = signal.signal(signal.SIGUSR2, lambda *_: found.append(job.checkpoint()))
@@ -145,17 +145,17 @@ def test_a_preempted_job_saves_and_is_queued_again(tmp_path, submitit):
 
 
 def test_options():
-    options = slurm_trials.parse_options(["slurm_partition=gpu", "gpus_per_node=2"], parallel=4)
+    options = slurm.parse_options(["slurm_partition=gpu", "gpus_per_node=2"], parallel=4)
     assert options == {
         "slurm_array_parallelism": 4,
         "slurm_partition": "gpu",
         "gpus_per_node": 2,
     }
     with pytest.raises(ValueError, match="NAME=VALUE, got 'gpu'"):
-        slurm_trials.parse_options(["gpu"], parallel=1)
+        slurm.parse_options(["gpu"], parallel=1)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("submitit") is not None, reason="submitit is there")
 def test_without_submitit_the_extra_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"pip install 'ssd_jax\[slurm\]'"):
-        slurm_trials.executor(tmp_path, {})
+        slurm.executor(tmp_path, {})
