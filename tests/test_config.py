@@ -4,6 +4,8 @@ import pathlib
 import pytest
 
 from ssd_jax import config
+from ssd_jax.detectors.ssd import SSD
+from ssd_jax.train.run import Run
 
 
 def test_defaults_resolve_to_the_schema_and_survive_a_file(tmp_path):
@@ -17,11 +19,11 @@ def test_overrides_become_frozen_values():
     values = config.defaults()
     values.anchors.ratios = [[2], [2, 3]]
     values.anchors.first_scale = 0.1
-    values.model.l2_norm = {}
+    values.model.extras.l2_norm = []
     experiment = config.resolve(values)
     assert experiment.anchors.ratios == ((2.0,), (2.0, 3.0))
     assert experiment.anchors.first_scale == 0.1
-    assert experiment.model.l2_norm == {}
+    assert experiment.model.extras.l2_norm == ()
     with pytest.raises(dataclasses.FrozenInstanceError):
         experiment.model.width = 2.0
 
@@ -30,15 +32,19 @@ def test_overrides_become_frozen_values():
     ("values", "message"),
     [
         ({"train": {"batch_sise": 3}}, r"config\.train\.batch_sise.*did you mean batch_size"),
-        ({"trian": {}}, r"config\.trian: no such field; did you mean train"),
-        ({"xyz": {}}, r"config\.xyz: no such field; the fields here are .*anchors.*model"),
+        ({"trian": {}}, r"config\.trian: there is no such field; did you mean train"),
+        ({"xyz": {}}, r"config\.xyz: there is no such field; the fields here are .*anchors.*model"),
         ({"train": {"batch_size": "3"}}, r"config\.train\.batch_size: expected int, got '3'"),
         ({"train": {"batch_size": True}}, r"batch_size: expected int, got True"),
         ({"train": {"batch_size": 2.5}}, r"batch_size: expected int, got 2\.5"),
-        ({"model": {"cascade": 1}}, r"config\.model\.cascade: expected bool, got 1"),
+        ({"model": {"batch_norm": 1}}, r"config\.model\.batch_norm: expected bool, got 1"),
+        ({"model": {"cascade": True}}, r"config\.model\.cascade: .*'ssd' has no.*refinedet has it"),
         ({"model": {"image_size": [300]}}, r"image_size: expected tuple\[int, int\], got \[300\]"),
-        ({"model": {"extras": [[1, 2, 3, 4, "5"]]}}, r"extras\[0\]\[4\]: expected int, got '5'"),
-        ({"model": {"l2_norm": {"conv4_3": "x"}}}, r"l2_norm\.conv4_3: expected float"),
+        (
+            {"model": {"extras": {"layers": [[1, 2, 3, 4, "5"]]}}},
+            r"extras\.layers\[0\]\[4\]: expected int, got '5'",
+        ),
+        ({"model": {"extras": {"l2_norm": ["x"]}}}, r"l2_norm\[0\]: expected float"),
         ({"train": 3}, r"config\.train: expected a group of fields, got 3"),
     ],
 )
@@ -60,15 +66,19 @@ def test_classes_come_from_the_data_and_may_not_contradict_the_config():
     assert config.with_classes(experiment, names, "pets") == experiment
     with pytest.raises(ValueError, match=r"class_names: .*'dog'.* but birds has \('owl',\)"):
         config.with_classes(experiment, ("owl",), "birds")
-    voc = dataclasses.replace(config.Experiment(), model=config.Model(num_classes=21))
+    voc = dataclasses.replace(config.Experiment(), model=SSD(num_classes=21))
     with pytest.raises(ValueError, match=r"num_classes: 21, but pets has 2 classes.* are 3"):
         config.with_classes(voc, names, "pets")
 
 
-def test_a_run_has_no_logits_that_are_no_class():
-    imported = dataclasses.replace(config.Experiment(), decoder=config.Decoder(unreported=(3,)))
+def test_only_a_run_has_no_logits_that_are_no_class():
+    decoder = config.Decoder(unreported=(3,))
+    imported = dataclasses.replace(
+        config.Experiment(), decoder=decoder, model=SSD(num_classes=4), class_names=("dog", "cat")
+    )
+    assert config.with_classes(imported, ("dog", "cat"), "pets") == imported
     with pytest.raises(ValueError, match=r"decoder\.unreported: \(3,\), but only imported"):
-        config.with_classes(imported, ("dog", "cat"), "pets")
+        Run.from_experiment(imported)
 
 
 def test_differences_are_named_by_their_path():

@@ -10,10 +10,8 @@ import pytest
 
 import configs
 from configs import dssd, mobilenet_ssd, photographs, refinedet, small_objects, ssd
-from ssd_jax import config, detectors, sharding
-from ssd_jax.train import optimizer as optimizers
-from ssd_jax.train.loop import initial_state
-from ssd_jax.train.step import augment_spec, make_train_step
+from ssd_jax import config, sharding
+from ssd_jax.train.run import Run
 from ssd_jax.types import Batch
 
 VARIANTS = {
@@ -64,12 +62,13 @@ def test_it_builds(name, variant):
     values = load(name, variant)
     values.model.num_classes = 21
     experiment = config.resolve(values)
-    optimizers.build(experiment.optimizer, experiment.train.steps)
-    augment_spec(experiment)
+    run = Run.from_experiment(experiment, jax.devices()[:1])
+    assert run.optimizer
+    assert run.augmentation
     assert experiment.data.train
     assert experiment.data.eval
     assert experiment.name
-    assert len(detectors.build(experiment).anchors) > 500
+    assert len(run.detector.anchors) > 500
 
 
 def test_a_wrong_variant_says_what_there_is():
@@ -85,21 +84,8 @@ def test_one_step(name, variant):
     values.train.batch_size = 1
     values.data.canvas = (40, 50)
     experiment = config.resolve(values)
-    detector = detectors.build(experiment)
-    optimizer = optimizers.build(experiment.optimizer, experiment.train.steps)
-    schedule = optimizers.learning_rate(experiment.optimizer, experiment.train.steps)
-    mesh = sharding.data_mesh(jax.devices()[:1])
-    step = make_train_step(
-        detector,
-        optimizer,
-        schedule,
-        augment_spec(experiment),
-        mesh,
-        ema_decay=experiment.train.ema_decay,
-        frozen=experiment.optimizer.frozen,
-    )
-    key = jax.random.key(0)
-    state = initial_state(detector, optimizer, key, mesh, ema=experiment.train.ema_decay > 0)
+    run = Run.from_experiment(experiment, jax.devices()[:1])
+    state = run.init()
     before = jax.device_get(state.params)
     rng = np.random.default_rng(0)
     batch = Batch(
@@ -110,7 +96,7 @@ def test_one_step(name, variant):
         labels=np.array([[2, 0]], np.int32),
         valid=np.array([[True, False]]),
     )
-    state, metrics = step(state, sharding.put_batch(mesh, batch), key)
+    state, metrics = run.step(state, sharding.put_batch(run.mesh, batch), run.key)
     assert all(np.isfinite(x) for x in jax.tree.leaves(metrics))
     assert float(metrics.loss.num_positives) >= 1
     after = jax.device_get(state.params)

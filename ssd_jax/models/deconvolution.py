@@ -108,7 +108,7 @@ def _window(finer: tuple[int, ...], deeper: tuple[int, ...]) -> tuple[int, int]:
     if finer == tuple(n + 2 for n in deeper):
         return 3, 1
     raise ValueError(
-        f"maps of {finer} and {deeper} follow each other, but a "
+        f"config.model.image_size: maps of {finer} and {deeper} follow each other, but a "
         "deconvolution module doubles a map or adds two pixels to it; take 321 or 513, or a size "
         "whose maps do one of these"
     )

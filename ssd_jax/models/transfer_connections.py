@@ -82,7 +82,7 @@ class TransferConnectionBlock(nn.Module):
             sizes = x.shape[1:3], deeper.shape[1:3]
             if sizes[0] != tuple(2 * n for n in sizes[1]):
                 raise ValueError(
-                    f"maps of {sizes[0]} and {sizes[1]} follow each "
+                    f"config.model.image_size: maps of {sizes[0]} and {sizes[1]} follow each "
                     "other, but a transfer connection doubles a map; take a size whose maps "
                     "halve, such as a multiple of 64"
                 )

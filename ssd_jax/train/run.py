@@ -47,6 +47,12 @@ class Run:
         Raises:
             ValueError: where the config does not fit its data or the devices.
         """
+        if experiment.decoder.unreported:
+            # Labels count the classes of a data set, and would name other logits.
+            raise ValueError(
+                f"config.decoder.unreported: {experiment.decoder.unreported}, but only imported "
+                "weights have logits that are no class; leave it away"
+            )
         mesh = sharding.data_mesh(devices)
         sharding.check_batch_size(mesh, experiment.train.batch_size, "config.train.batch_size")
         if not experiment.model.num_classes or experiment.class_names:

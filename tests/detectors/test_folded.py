@@ -9,10 +9,10 @@ from ssd_jax import config, detectors
 
 def small_dssd():
     values = dssd.get_config("321,voc,dssd")
-    values.model.backbone = "resnet50"
-    values.model.sources = ("res3d", "res5c")
-    values.model.extras = ((256, 1024, 2, 2, 0),)
-    values.model.head_kernels = (3,)
+    values.model.backbone.depth = 50
+    values.model.extras.sources = ("res3d", "res5c")
+    values.model.extras.layers = ((256, 1024, 2, 2, 0),)
+    values.model.heads.kernels = (3,)
     values.anchors.min_sizes, values.anchors.max_sizes = (8.0, 16.0, 32.0), (16.0, 32.0, 64.0)
     values.anchors.ratios, values.anchors.steps = ((2.0,),) * 3, ()
     return values
@@ -45,7 +45,7 @@ def test_folded_inference_equals_unfolded(make):
         return x * 5.0 if x.std() < 0.02 else x
 
     variables = jax.tree_util.tree_map_with_path(trained, variables)
-    folded, folded_variables = detectors.fold(experiment, variables)
+    folded, folded_variables = detectors.build(experiment).fold(variables)
     assert folded_variables["batch_stats"] == {}
     images = jnp.asarray(rng.uniform(0, 255, (2, *detector.image_size, 3)), jnp.float32)
     expected, _ = jax.jit(lambda v, x: detector.apply(v, x, train=False))(variables, images)
@@ -63,6 +63,6 @@ def test_without_batch_norm_nothing_is_folded():
     values.model.num_classes, values.model.width = 3, 0.02
     experiment = config.resolve(values)
     variables = {"params": {"a": 1}, "batch_stats": {}}
-    detector, same = detectors.fold(experiment, variables)
+    detector, same = detectors.build(experiment).fold(variables)
     assert same is variables
     assert detector.num_classes == 3

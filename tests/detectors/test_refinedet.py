@@ -21,9 +21,10 @@ def build(**changes):
     values.model.width = 0.02
     values.model.num_classes = 4
     values.anchors.min_sizes = (8.0, 16.0, 24.0, 40.0)
-    for name, value in changes.items():
-        group, field = name.split("__")
-        setattr(values[group], field, value)
+    values = values.to_dict()
+    config.override(
+        values, {f"config.{name.replace('__', '.')}": value for name, value in changes.items()}
+    )
     return detectors.build(config.resolve(values))
 
 
@@ -200,7 +201,7 @@ def test_the_loss_equals_loops_from_the_paper(detector, seed, targets, filtered)
 
 def test_filtering_spares_positives_unless_asked():
     targets = objects(*TWO)
-    lenient, strict = build(), build(loss__filter_positives=True)
+    lenient, strict = build(), build(model__filter_positives=True)
     predictions = random_predictions(lenient, 4)
     kept = float(lenient.loss(predictions, targets).num_positives)
     terms = strict.loss(predictions, targets)
@@ -333,5 +334,5 @@ def test_detections_pass_the_filter_and_both_decodings(detector):
     assert int(found.valid.sum()) == 1
     np.testing.assert_allclose(found.boxes_xyxy[0, 0], wanted[0], atol=1e-5)
     assert int(found.labels[0, 0]) == 2
-    lenient = build(decoder__objectness_threshold=0.005)
+    lenient = build(model__objectness_threshold=0.005)
     assert int(lenient.detect(predictions).valid.sum()) == 2

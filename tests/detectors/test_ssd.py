@@ -1,12 +1,12 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ssd_jax.detectors.normalization import normalize
 
 from ssd_jax import config, detectors
+from ssd_jax.config import part
+from ssd_jax.detectors.anchor_rules import ExplicitSizes
+from ssd_jax.detectors.input import Input
 from ssd_jax.ops import boxes, coding, losses, matching
 from ssd_jax.types import Predictions, Targets
 
@@ -145,18 +145,25 @@ def test_anchors_across_the_border_can_be_left_out_of_training(tiny, detector):
 def test_no_anchor_inside_the_border_is_an_error(tiny):
     tiny.model.num_classes = 4
     tiny.loss.border_anchors = False
-    tiny.anchors.min_sizes = (70.0, 80.0, 90.0)
+    tiny.anchors = part(ExplicitSizes((70.0, 80.0, 90.0), ratios=tiny.anchors.ratios))
     with pytest.raises(ValueError, match=r"config\.loss\.border_anchors: every anchor crosses"):
         detectors.build(config.resolve(tiny))
 
 
 def test_several_sizes_on_one_map(tiny):
     tiny.model.num_classes = 4
+    ratios = tiny.anchors.ratios
     tiny.anchors.more_sizes = ((), (), ((48.0, 60.0), (60.0, 0.0)))
-    with pytest.raises(ValueError, match=r"more_sizes: expected min_sizes beside them"):
-        detectors.build(config.resolve(tiny))
-    tiny.anchors.min_sizes = (8.0, 16.0, 32.0)
-    tiny.anchors.max_sizes = (16.0, 32.0, 48.0)
+    with pytest.raises(ValueError, match=r"'linear' has no more_sizes; sizes has it"):
+        config.resolve(tiny)
+    tiny.anchors = part(
+        ExplicitSizes(
+            min_sizes=(8.0, 16.0, 32.0),
+            max_sizes=(16.0, 32.0, 48.0),
+            more_sizes=((), (), ((48.0, 60.0), (60.0, 0.0))),
+            ratios=ratios,
+        )
+    )
     detector = detectors.build(config.resolve(tiny))
     # Ratios 2; 2, 3; 2: the last map has 4 + 4 and, without a second square, 3.
     assert detector.anchor_spec.per_cell == (4, 6, 11)
@@ -168,47 +175,50 @@ def test_several_sizes_on_one_map(tiny):
 
 def test_input_is_normalised_in_rgb_and_then_reordered():
     images = jnp.array([[[[10.0, 20.0, 40.0]]]])
-    spec = config.Input(mean=(8.0, 16.0, 32.0), scale=(1.0, 2.0, 4.0))
-    np.testing.assert_allclose(normalize(images, spec), [[[[2.0, 2.0, 2.0]]]])
-    spec = config.Input(mean=(9.0, 18.0, 37.0), channel_order="bgr")
-    np.testing.assert_allclose(normalize(images, spec), [[[[3.0, 2.0, 1.0]]]])
+    spec = Input(mean=(8.0, 16.0, 32.0), scale=(1.0, 2.0, 4.0))
+    np.testing.assert_allclose(spec.normalize(images), [[[[2.0, 2.0, 2.0]]]])
+    spec = Input(mean=(9.0, 18.0, 37.0), channel_order="bgr")
+    np.testing.assert_allclose(spec.normalize(images), [[[[3.0, 2.0, 1.0]]]])
 
 
 @pytest.mark.parametrize(
-    ("group", "values", "message"),
+    ("changes", "message"),
     [
-        ("model", {"name": "sdd"}, r"model\.name: .*'ssd'.* got 'sdd'"),
-        ("model", {"backbone": "vgg"}, r"model\.backbone: .* got 'vgg'"),
-        ("model", {"num_classes": 0}, r"num_classes: expected .* got 0"),
-        ("model", {"dtype": "float16"}, r"model\.dtype: .* got 'float16'"),
-        ("model", {"sources": ("conv4_1", "fc7")}, r"sources .*conv4_3.* got \('conv4_1', 'fc7'\)"),
-        ("model", {"extras": ((256, 512, 5, 1, 0),)}, r"input of \(64, 64\) is too small"),
-        ("anchors", {"preset": "ssd300_voc"}, r"preset: 'ssd300_voc' is for .*\(300, 300\)"),
-        ("anchors", {"preset": "ssd300"}, r"ssd300_"),
-        ("anchors", {"ratios": ((2.0,),)}, r"anchors\.ratios: .* 3 sources and extras, got 1"),
-        ("anchors", {"s_min": 0.95}, r"s_min"),
-        ("input", {"channel_order": "gbr"}, r"channel_order: .* got 'gbr'"),
-        ("loss", {"localization": "giou"}, r"localization .* 'giou'"),
-        ("loss", {"confidence": "hinge"}, r"confidence .* 'hinge'"),
-        ("decoder", {"iou_threshold": 45.0}, r"iou_threshold"),
-        ("model", {"cascade": False}, r"config.model.cascade: False, but 'ssd' has no such part"),
-        ("model", {"name": "refinedet", "separable": True}, "'refinedet' has no such part"),
+        ({"model": "sdd"}, r"config\.model: .*ssd.* got 'sdd'"),
+        ({"model.backbone": "vgg"}, r"config\.model\.backbone: .* got 'vgg'"),
+        ({"model.num_classes": 0}, r"num_classes: expected .* got 0"),
+        ({"model.dtype": "float16"}, r"config\.model\.dtype: .* got 'float16'"),
+        (
+            {"model.extras.sources": ("conv4_1", "fc7")},
+            r"config\.model\.extras\.sources: .*conv4_3.* got 'conv4_1'",
+        ),
+        ({"model.extras.l2_norm": (20.0,)}, r"config\.model\.extras\.l2_norm: .* got \(20"),
+        ({"model.extras.layers": ((256, 512, 5, 1, 0),)}, r"input of \(64, 64\) is too small"),
+        ({"anchors": "preset"}, r"preset: 'ssd300_voc' is for 6 maps.* has 3"),
+        ({"anchors": "preset", "anchors.preset": "ssd300"}, r"ssd300_"),
+        ({"anchors.ratios": ((2.0,),)}, r"config\.anchors\.ratios: .* 3 maps, got 1"),
+        ({"anchors.s_min": 0.95}, r"s_min"),
+        ({"input.channel_order": "gbr"}, r"config\.input\.channel_order: .* got 'gbr'"),
+        ({"loss.localization": "giou"}, r"config\.loss\.localization: .* 'giou'"),
+        ({"loss.confidence": "hinge"}, r"config\.loss\.confidence: .* 'hinge'"),
+        ({"decoder.iou_threshold": 45.0}, r"iou_threshold"),
+        ({"model.cascade": False}, r"'ssd' has no cascade; refinedet has it: .*config\.model=ref"),
     ],
 )
-def test_a_config_that_cannot_be_built_says_why(tiny, group, values, message):
+def test_a_config_that_cannot_be_built_says_why(tiny, changes, message):
     tiny.model.num_classes = 4
-    experiment = config.resolve(tiny)
-    changed = dataclasses.replace(getattr(experiment, group), **values)
-    experiment = dataclasses.replace(experiment, **{group: changed})
+    values = tiny.to_dict()
     with pytest.raises(ValueError, match=message):
-        detectors.build(experiment)
+        config.override(values, {f"config.{path}": value for path, value in changes.items()})
+        detectors.build(config.resolve(values))
 
 
 def test_explicit_sizes_and_steps(tiny):
     tiny.model.num_classes = 4
-    tiny.anchors.min_sizes = (8.0, 16.0, 32.0)
-    tiny.anchors.max_sizes = (16.0, 32.0, 0.0)
-    tiny.anchors.steps = (8.0, 16.0, 32.0)
+    sizes = (8.0, 16.0, 32.0)
+    tiny.anchors = part(
+        ExplicitSizes(sizes, (16.0, 32.0, 0.0), ratios=tiny.anchors.ratios, steps=sizes)
+    )
     detector = detectors.build(config.resolve(tiny))
     # The last map has no second square: 64 * 4 + 16 * 6 + 4 * 3.
     assert detector.anchor_spec.per_map == (256, 96, 12)

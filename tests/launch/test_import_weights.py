@@ -20,7 +20,7 @@ def narrow(monkeypatch):
 
     def narrow_config_of(model):
         values = config_of(model)
-        values.model.width = 1 / 16
+        config.override(values, {"config.model.width": 1 / 16})
         return values
 
     monkeypatch.setattr(import_weights, "config_of", narrow_config_of)
@@ -29,7 +29,7 @@ def narrow(monkeypatch):
 def arrays_of(family, model, num_classes):
     """Arrays of a family's names and shapes, with numbers of no meaning."""
     values = import_weights.config_of(model)
-    values.model.num_classes = num_classes
+    config.override(values, {"config.model.num_classes": num_classes})
     tree = jax.eval_shape(detectors.build(config.resolve(values)).init, jax.random.key(0))
     arrays = {}
     for ours, x in flax.traverse_util.flatten_dict(tree, sep="/").items():

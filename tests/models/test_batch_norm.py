@@ -24,7 +24,7 @@ def test_the_batch_is_normalised_and_the_gradient_is_that_of_the_definition():
     x, scale, bias = data()
     bias = bias.astype(np.float32)
     cotangent = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
-    y, mean, var = batch_norm.normalize(x, scale, bias, 1e-3)
+    y, mean, var = batch_norm.normalize_by_batch(x, scale, bias, 1e-3)
     np.testing.assert_allclose(y, by_definition(x, scale, bias, 1e-3), atol=1e-5)
     np.testing.assert_allclose(mean, x.mean(axis=(0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(var, x.var(axis=(0, 1, 2)), rtol=1e-4)
@@ -32,7 +32,9 @@ def test_the_batch_is_normalised_and_the_gradient_is_that_of_the_definition():
     def total(function):
         return lambda *args: jnp.sum(function(*args) * cotangent)
 
-    ours = jax.grad(total(lambda *args: batch_norm.normalize(*args, 1e-3)[0]), argnums=(0, 1, 2))
+    ours = jax.grad(
+        total(lambda *args: batch_norm.normalize_by_batch(*args, 1e-3)[0]), argnums=(0, 1, 2)
+    )
     autodiff = jax.grad(total(lambda *args: by_definition(*args, 1e-3)), argnums=(0, 1, 2))
     arguments = (jnp.asarray(x), jnp.asarray(scale), jnp.asarray(bias))
     for a, b in zip(ours(*arguments), autodiff(*arguments), strict=True):
@@ -42,7 +44,7 @@ def test_the_batch_is_normalised_and_the_gradient_is_that_of_the_definition():
 def test_a_constant_map_has_no_variance_and_a_finite_gradient():
     x = jnp.full((2, 3, 3, 4), 1000.0)
     value, gradient = jax.value_and_grad(
-        lambda x: batch_norm.normalize(x, jnp.ones(4), jnp.zeros(4), 1e-5)[0].sum()
+        lambda x: batch_norm.normalize_by_batch(x, jnp.ones(4), jnp.zeros(4), 1e-5)[0].sum()
     )(x)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()

@@ -11,11 +11,11 @@ ANCHORS = {"321": 17_080, "513": 43_688}  # as published
 CLASSES = 21
 
 
-def build(size, stage, **changes):
+def build(size, stage, changes={}):  # noqa: B006
     values = dssd.get_config(f"{size},{DATA[size]},{stage}")
     values.model.num_classes = CLASSES
-    for name, value in changes.items():
-        setattr(values.model, name, value)
+    values = values.to_dict()
+    config.override(values, {f"config.model.{path}": x for path, x in changes.items()})
     detector = detectors.build(config.resolve(values))
     variables = jax.eval_shape(detector.init, jax.random.key(0))
     return detector, variables["params"]
@@ -56,7 +56,7 @@ def test_maps_and_boxes(size):
     variables = jax.eval_shape(detector.init, jax.random.key(0))
     images = jax.ShapeDtypeStruct((1, int(size), int(size), 3), jnp.float32)
     maps = jax.eval_shape(
-        lambda v, x: detector.model.maps.apply(v, x, train=False), variables, images
+        lambda v, x: detector.network.maps.apply(v, x, train=False), variables, images
     )
     expected = [(1, n, n, c) for n, c in zip(MAPS[size], sources(size), strict=True)]
     assert [x.shape for x in maps] == expected
@@ -80,7 +80,7 @@ def test_boxes_of_the_papers_321():
 @pytest.mark.parametrize("size", MAPS)
 @pytest.mark.parametrize("form", ["a", "b", "c", "d"])
 def test_parameters_of_ssd_with_each_prediction_module(size, form):
-    _, params = build(size, "ssd", prediction_module=form)
+    _, params = build(size, "ssd", {"heads.prediction_module": form})
     modules = {
         "a": lambda c: 0,
         "b": lambda c: block(c, 256, c, project=False),
@@ -100,14 +100,14 @@ def test_parameters_of_ssd_with_each_prediction_module(size, form):
 
 def test_the_papers_figure_has_a_1x1_convolution_in_the_middle():
     _, released = build("321", "ssd")
-    _, figure = build("321", "ssd", prediction_kernel=1)
+    _, figure = build("321", "ssd", {"heads.prediction_kernel": 1})
     assert count(released) - count(figure) == 6 * 8 * 256 * 256
 
 
 @pytest.mark.parametrize("size", MAPS)
 @pytest.mark.parametrize("combination", ["product", "sum"])
 def test_parameters_of_dssd(size, combination):
-    detector, params = build(size, "dssd", deconvolution=combination)
+    detector, params = build(size, "dssd", {"neck.combination": combination})
     assert detector.anchors.shape == (ANCHORS[size], 4)
     channels = sources(size)
     expected = ssd_part(size) + heads(1024, len(channels))
@@ -139,8 +139,8 @@ def test_maps_that_do_not_double_are_refused():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("prediction_module", "e"), ("deconvolution", "mean"), ("freeze_batch_norm", "x")],
+    [("heads.prediction_module", "e"), ("neck.combination", "mean"), ("freeze_batch_norm", "x")],
 )
 def test_unknown_variants_are_named(field, value):
     with pytest.raises(ValueError, match=rf"config\.model\.{field}: expected .* got '{value}'"):
-        build("321", "ssd", **{field: value})
+        build("321", "dssd", {field: value})

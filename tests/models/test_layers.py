@@ -2,7 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ssd_jax.models.layers import ConvLayer, L2Norm, Style, max_pool, scale_channels
+
+from ssd_jax.models.conv_layer import ConvLayer
+from ssd_jax.models.l2_norm import L2Norm
+from ssd_jax.models.pooling import max_pool
+from ssd_jax.models.style import Style
 
 
 @pytest.mark.parametrize(
@@ -45,11 +49,11 @@ def test_l2_norm_of_nothing_is_finite_with_its_gradient():
     assert np.isfinite(gradient).all()
 
 
-def test_scale_channels():
-    assert scale_channels(512, 1.0) == 512
-    assert scale_channels(512, 0.25) == 128
-    assert scale_channels(64, 0.1) == 8  # 6.4 is nearest to 8
-    assert scale_channels(8, 0.01) == 8
+def test_the_width_scales_channels():
+    assert Style(width=1.0).channels(512) == 512
+    assert Style(width=0.25).channels(512) == 128
+    assert Style(width=0.1).channels(64) == 8  # 6.4 is nearest to 8
+    assert Style(width=0.01).channels(8) == 8
 
 
 def test_frozen_batch_norm_leaves_its_statistics_alone():

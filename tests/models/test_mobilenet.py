@@ -4,11 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ssd_jax.models.layers import Style
-from ssd_jax.models.mobilenet import V1_FEATURES, V2_FEATURES, MobileNetV1, MobileNetV2
 
 from configs import mobilenet_ssd
 from ssd_jax import config, detectors
+from ssd_jax.models.mobilenet_v1 import MobileNetV1
+from ssd_jax.models.mobilenet_v2 import MobileNetV2
+from ssd_jax.models.style import Style
+
+NORMALISED = Style(batch_norm=True)
 
 
 def shapes(model, size):
@@ -24,8 +27,8 @@ def count(tree):
 
 
 def test_v1_has_the_released_maps_and_parameters():
-    features, variables = shapes(MobileNetV1(), 300)
-    assert set(features) == set(V1_FEATURES)
+    features, variables = shapes(MobileNetV1().module(NORMALISED), 300)
+    assert set(features) == set(MobileNetV1().features)
     assert features["conv5"] == (38, 38, 256)
     assert features["conv11"] == (19, 19, 512)
     assert features["conv13"] == (10, 10, 1024)
@@ -40,8 +43,8 @@ def test_v1_has_the_released_maps_and_parameters():
 
 
 def test_v2_has_the_released_maps_and_parameters():
-    features, variables = shapes(MobileNetV2(), 320)
-    assert set(features) == set(V2_FEATURES)
+    features, variables = shapes(MobileNetV2().module(Style(batch_norm=True, relu6=True)), 320)
+    assert set(features) == set(MobileNetV2.features)
     assert features["block14_expand"] == (20, 20, 576)
     assert features["block14"] == (10, 10, 160)
     assert features["conv18"] == (10, 10, 1280)
@@ -50,13 +53,13 @@ def test_v2_has_the_released_maps_and_parameters():
 
 
 def test_a_backbone_can_end_early():
-    features, variables = shapes(MobileNetV1(depth="conv5"), 64)
+    features, variables = shapes(MobileNetV1(last_layer="conv5").module(NORMALISED), 64)
     assert set(features) == {f"conv{i}" for i in range(6)}
     assert "conv6_pointwise" not in variables["params"]
 
 
 def test_v2_blocks_add_their_input_only_where_the_shape_stays():
-    model = MobileNetV2(0.1)
+    model = MobileNetV2().module(Style(width=0.1, batch_norm=True, relu6=True))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 32, 32, 3)), jnp.float32)
     variables = model.init(jax.random.key(0), x, train=False)
     norms = variables["params"]
@@ -75,15 +78,15 @@ def test_v2_blocks_add_their_input_only_where_the_shape_stays():
 
 def test_relu6_and_same_padding_follow_the_style():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 8, 8, 3)) * 100, jnp.float32)
-    for style, top in ((Style(relu6=True), True), (Style(), False)):
-        model = MobileNetV1(0.25, "conv0", style)
+    for style, top in ((Style(width=0.25, relu6=True), True), (Style(width=0.25), False)):
+        model = MobileNetV1("conv0").module(style)
         variables = model.init(jax.random.key(0), x, train=False)
         assert (float(model.apply(variables, x, train=False)["conv0"].max()) == 6) == top
     # 8 pixels at stride 2: symmetric padding sees pixel -1 first, SAME begins with pixel 0.
     one = jnp.zeros((1, 8, 8, 3)).at[0, 0, 0].set(1.0)
     kernel = jnp.zeros((3, 3, 3, 8)).at[0, 0].set(1.0)  # the upper left tap
     for same, expected in ((True, 3.0), (False, 0.0)):
-        model = MobileNetV1(0.25, "conv0", Style(same_padding=same))
+        model = MobileNetV1("conv0").module(Style(width=0.25, same_padding=same))
         variables = model.init(jax.random.key(0), one, train=False)
         conv = variables["params"]["conv0"]["conv"] | {"kernel": kernel}
         y = model.apply({"params": {"conv0": {"conv": conv}}}, one, train=False)["conv0"]

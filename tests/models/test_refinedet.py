@@ -13,11 +13,11 @@ CHANNELS = {"vgg16": (512, 512, 1024, 512), "resnet101": (512, 1024, 2048, 1024)
 CLASSES = 21
 
 
-def build(network, backbone, **changes):
+def build(network, backbone, changes={}):  # noqa: B006
     values = refinedet.get_config(f"{network},{backbone},voc")
     values.model.num_classes = CLASSES
-    for name, value in changes.items():
-        setattr(values.model, name, value)
+    values = values.to_dict()
+    config.override(values, {f"config.model.{path}": x for path, x in changes.items()})
     detector = detectors.build(config.resolve(values))
     variables = jax.eval_shape(detector.init, jax.random.key(0))
     return detector, variables["params"], variables["batch_stats"]
@@ -61,7 +61,7 @@ def test_maps_and_anchors(size, backbone):
     detector, params, batch_stats = build(size, backbone)
     images = jax.ShapeDtypeStruct((1, int(size), int(size), 3), jnp.float32)
     maps = jax.eval_shape(
-        lambda v, x: detector.model.maps.apply(v, x, train=False),
+        lambda v, x: detector.network.maps.apply(v, x, train=False),
         {"params": params, "batch_stats": batch_stats},
         images,
     )
@@ -132,16 +132,16 @@ def test_parameters_on_resnet101(size):
 @pytest.mark.parametrize(
     ("off", "gone"),
     [
-        ("negative_filtering", {f"arm{i}_logits" for i in (1, 2, 3, 4)}),
-        ("cascade", {f"arm{i}_offsets" for i in (1, 2, 3, 4)}),
-        ("transfer_connections", {f"tcb{i}" for i in (1, 2, 3, 4)}),
+        ({"negative_filtering": False}, {f"arm{i}_logits" for i in (1, 2, 3, 4)}),
+        ({"cascade": False}, {f"arm{i}_offsets" for i in (1, 2, 3, 4)}),
+        ({"neck": "none"}, {f"tcb{i}" for i in (1, 2, 3, 4)}),
     ],
 )
 def test_what_is_switched_off_has_no_parameters(off, gone):
     _, whole, _ = build("320", "vgg16")
-    _, params, _ = build("320", "vgg16", **{off: False})
+    _, params, _ = build("320", "vgg16", off)
     assert set(whole) - set(params) == gone
-    kept = set(params) if off != "transfer_connections" else set(params) - {"head1", "head2"}
+    kept = set(params) if "neck" not in off else set(params) - {"head1", "head2"}
     same = {name: whole[name] for name in kept if not name.startswith("head")}
     assert jax.tree.map(lambda x: x.shape, same) == jax.tree.map(
         lambda x: x.shape, {name: params[name] for name in same}
@@ -158,8 +158,8 @@ def test_a_size_whose_maps_do_not_halve_is_refused():
 
 def test_prediction_modules_are_checked_and_take_their_kernel():
     _, released, _ = build("320", "resnet101")
-    _, figure, _ = build("320", "resnet101", prediction_kernel=1)
+    _, figure, _ = build("320", "resnet101", {"heads.prediction_kernel": 1})
     # Before four heads of each module, 3x3 of 256 channels becomes 1x1.
     assert count(released) - count(figure) == 8 * 8 * 256 * 256
-    with pytest.raises(ValueError, match=r"config\.model\.prediction_module: expected .* got 'e'"):
-        build("320", "vgg16", prediction_module="e")
+    with pytest.raises(ValueError, match=r"config\.model\.heads\.prediction_module: .* got 'e'"):
+        build("320", "vgg16", {"heads.prediction_module": "e"})

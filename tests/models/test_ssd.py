@@ -2,10 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ssd_jax.models.layers import Style
-from ssd_jax.models.source_maps import SSD300_EXTRAS, SSD512_EXTRAS, SourceMaps
 
-from ssd_jax.models.ssd import SSD
+from configs.ssd import LAYERS_300, LAYERS_512
+from ssd_jax.models.extras import Extras
+from ssd_jax.models.heads import Heads
+from ssd_jax.models.necks import NoNeck
+from ssd_jax.models.ssd import SSDModule
+from ssd_jax.models.style import Style
 from ssd_jax.models.vgg import VGG16
 
 BOXES_300 = (4, 6, 6, 6, 4, 4)
@@ -13,21 +16,15 @@ BOXES_512 = (4, 6, 6, 6, 6, 4, 4)
 
 
 def make(size, *, num_classes=21, pool5_stride=1, fc6_dilation=6, width=1.0, **style):
-    extras, boxes = (SSD300_EXTRAS, BOXES_300) if size == 300 else (SSD512_EXTRAS, BOXES_512)
-    style = Style(**style)
-    maps = SourceMaps(
-        VGG16(width, pool5_stride, fc6_dilation, style),
-        sources=("conv4_3", "fc7"),
-        extras=extras,
-        l2_norm={"conv4_3": 20.0},
-        width=width,
-        style=style,
-    )
-    return SSD(
-        maps,
+    layers, boxes = (LAYERS_300, BOXES_300) if size == 300 else (LAYERS_512, BOXES_512)
+    style = Style(width=width, **style)
+    backbone = VGG16(pool5_stride, fc6_dilation).module(style)
+    return SSDModule(
+        maps=Extras(("conv4_3", "fc7"), (20.0, 0.0), layers).module(backbone, style),
+        neck=NoNeck().module(style),
+        heads=Heads(),
         boxes_per_cell=boxes,
         num_classes=num_classes,
-        head_kernels=(3,) * len(boxes),
         style=style,
     )
 

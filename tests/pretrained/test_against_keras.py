@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ssd_jax import weight_files as files
+from ssd_jax.models.style import Style
 from ssd_jax.models.vgg import VGG16
 from ssd_jax.pretrained import known, vgg16
 
@@ -32,7 +33,9 @@ def test_maps_are_the_same(name, tmp_path):
     images = keras.applications.vgg16.preprocess_input(pixels.copy())
     layers = [model.get_layer(f"block{block}_conv3").output for block in (3, 4, 5)]
     expected = keras.Model(model.input, layers)(images)
-    found = jax.jit(lambda p, x: VGG16().apply({"params": p}, x, train=False))(tree, images)
+    found = jax.jit(lambda p, x: VGG16().module(Style()).apply({"params": p}, x, train=False))(
+        tree, images
+    )
     for ours, theirs in zip(("conv3_3", "conv4_3", "conv5_3"), expected, strict=True):
         theirs = np.asarray(theirs)
         assert np.abs(np.asarray(found[ours]) - theirs).max() <= 1e-4 * np.abs(theirs).max()

@@ -75,7 +75,7 @@ def predictions(state, model, picture, tmp_path):
     arrays = files.read(tmp_path / "x.pth")
     family = detectors.find(arrays, model)
     values = import_weights.config_of(model)
-    values.update_from_flattened_dict(dict(family.overrides))
+    config.override(values, family.overrides)
     imported = detectors.convert(arrays, family, config.resolve(values))
     assert not imported.unused
     detector = our_detectors.build(imported.experiment)

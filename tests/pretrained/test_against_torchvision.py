@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ssd_jax.models.layers import Style
-from ssd_jax.models.mobilenet import MobileNetV2
 
 from configs import ssd
 from ssd_jax import config, detectors
 from ssd_jax import weight_files as files
+from ssd_jax.detectors.input import Input
+from ssd_jax.models.mobilenet_v2 import MobileNetV2
 from ssd_jax.models.resnet import ResNet
+from ssd_jax.models.style import Style
 from ssd_jax.models.vgg import VGG16
 from ssd_jax.pretrained import detectors as trained
 from ssd_jax.pretrained import known
@@ -24,7 +25,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
 
 # Another order and another scale than torchvision's: the first kernel has to be adapted.
-INPUT = config.Input(TORCHVISION_INPUT.mean, (1.0, 1.0, 1.0), "bgr")
+INPUT = Input(TORCHVISION_INPUT.mean, (1.0, 1.0, 1.0), "bgr")
 
 
 def randomised(model):
@@ -65,19 +66,19 @@ def maps_after(*numbers):
         (
             "resnet50",
             resnet_maps,
-            ResNet(50, form="torchvision", style=Style(batch_norm=True)),
+            ResNet(50, "torchvision").module(Style(batch_norm=True)),
             ("res2c", "res3d", "res4f", "res5c"),
         ),
         (
             "mobilenet_v2",
             maps_after(0, 1, 4, 17, 18),
-            MobileNetV2(style=Style(batch_norm=True, relu6=True)),
+            MobileNetV2().module(Style(batch_norm=True, relu6=True)),
             ("conv0", "block1", "block4", "block17", "conv18"),
         ),
         (
             "vgg16",
             maps_after(3, 8, 15, 22, 29),
-            VGG16(),
+            VGG16().module(Style()),
             ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3"),
         ),
     ],
@@ -123,7 +124,7 @@ def test_ssd300_detects_the_same(ssd300, tmp_path):
     arrays = files.read(tmp_path / "x.pth")
     family = trained.find(arrays, "ssd300_coco")
     values = ssd.get_config("300,coco")
-    values.update_from_flattened_dict(dict(family.overrides))
+    config.override(values, family.overrides)
     imported = trained.convert(arrays, family, config.resolve(values))
     assert not imported.unused
     detector = detectors.build(imported.experiment)

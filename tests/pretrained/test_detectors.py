@@ -25,8 +25,7 @@ PAIRS = [(model, family) for model, families in detectors.FAMILIES.items() for f
 @functools.cache
 def shapes(model, folded):
     values = import_weights.config_of(model)
-    values.model.num_classes = 21
-    values.model.folded = folded
+    config.override(values, {"config.model.num_classes": 21, "config.model.folded": folded})
     detector = our_detectors.build(config.resolve(values))
     tree = jax.eval_shape(detector.init, jax.random.key(0))
     return {k: x.shape for k, x in flax.traverse_util.flatten_dict(tree, sep="/").items()}
@@ -34,7 +33,7 @@ def shapes(model, folded):
 
 @pytest.mark.parametrize(("model", "family"), PAIRS, ids=lambda x: getattr(x, "name", x))
 def test_a_table_names_every_array_of_the_detector_once(model, family):
-    ours = shapes(model, family.overrides.get("model.folded", False))
+    ours = shapes(model, family.overrides.get("config.model.folded", False))
     assert set(family.table) == set(ours)
     theirs = [entry.theirs for entry in family.table.values()]
     assert len(set(theirs)) == len(theirs)
@@ -71,8 +70,7 @@ def imported(name, **options):
     arrays = net.arrays()
     family = detectors.find(arrays, model)
     values = import_weights.config_of(model)
-    values.update_from_flattened_dict(dict(family.overrides))
-    values.model.width = net.width
+    config.override(values, {**family.overrides, "config.model.width": net.width})
     return net, detectors.convert(arrays, family, config.resolve(values), **options)
 
 
@@ -124,7 +122,7 @@ def test_a_file_that_misses_an_array_or_has_another_shape_is_refused():
     arrays = net.arrays()
     family = detectors.find(arrays, "mobilenet_ssd")
     values = import_weights.config_of("mobilenet_ssd")
-    values.update_from_flattened_dict(dict(family.overrides))
+    config.override(values, family.overrides)
     with pytest.raises(ValueError, match=r"conv0/0 is \(3, 3, 3, 8\), our .* is \(3, 3, 3, 32\)"):
         detectors.convert(arrays, family, config.resolve(values))
     del arrays["conv5/dw/1"]

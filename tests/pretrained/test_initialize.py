@@ -6,20 +6,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ssd_jax.models.layers import Style
-from ssd_jax.models.mobilenet import MobileNetV1
 
 from configs import mobilenet_ssd
 from ssd_jax import config, detectors
 from ssd_jax import weight_files as files
 from ssd_jax.checkpoints import detector_file
 from ssd_jax.data.images import decode
+from ssd_jax.detectors.input import Input
+from ssd_jax.models.mobilenet_v1 import MobileNetV1
+from ssd_jax.models.style import Style
 from ssd_jax.pretrained import initialize, mobilenet_v1
 
 
 def slim(seed=0, width=1.0):
     """Random arrays with TF-slim's names and layouts, for a backbone of that width."""
-    model = MobileNetV1(width)
+    model = MobileNetV1().module(Style(width=width, batch_norm=True))
     shapes = jax.eval_shape(
         lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)
     )
@@ -136,7 +137,7 @@ def test_class_heads_for_other_classes_begin_anew(experiment, tmp_path, caplog):
     assert "8 class heads begin anew, for other classes than theirs" in caplog.text
     with pytest.raises(ValueError, match="were trained on"):
         initialize.initialize(
-            fresh, str(path), dataclasses.replace(other, input=config.Input(mean=(1.0, 2.0, 3.0)))
+            fresh, str(path), dataclasses.replace(other, input=Input(mean=(1.0, 2.0, 3.0)))
         )
     folded = dataclasses.replace(other, model=dataclasses.replace(model, folded=True))
     with pytest.raises(ValueError, match="folded: True"):
@@ -253,7 +254,8 @@ def test_imagenets_classifier_knows_dogs_and_cats(shared):
     flat = mobilenet_v1.TF_SLIM.convert(values, mobilenet_v1.TF_SLIM.input)
     tree = flax.traverse_util.unflatten_dict(flat, sep="/")
     variables = {name: tree[name]["backbone"] for name in ("params", "batch_stats")}
-    model = MobileNetV1(style=Style(batch_norm=True, epsilon=1e-3, same_padding=True))
+    style = Style(batch_norm=True, epsilon=1e-3, same_padding=True)
+    model = MobileNetV1().module(style)
     weights = values["MobilenetV1/Logits/Conv2d_1c_1x1/weights"][0, 0]
     biases = values["MobilenetV1/Logits/Conv2d_1c_1x1/biases"]
 

@@ -1,5 +1,6 @@
 """Every family of files: its table is whole, and its arrays land where they belong."""
 
+import operator
 import re
 
 import flax.traverse_util
@@ -7,24 +8,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ssd_jax.models.layers import Style
-from ssd_jax.models.mobilenet import MobileNetV1, MobileNetV2
 
-from ssd_jax import config
+from ssd_jax.detectors.input import Input
+from ssd_jax.detectors.ssd import SSD
+from ssd_jax.models.extras import Extras
+from ssd_jax.models.mobilenet_v1 import MobileNetV1
+from ssd_jax.models.mobilenet_v2 import MobileNetV2
 from ssd_jax.models.resnet import ResNet
+from ssd_jax.models.style import Style
 from ssd_jax.models.vgg import VGG16
 from ssd_jax.pretrained import known, resnet, vgg16
 from ssd_jax.pretrained.released import Entry, Released, caffe_norm, from_oihw
 
+NORMALISED = Style(batch_norm=True)
+
 
 def backbone(family):
     if "VGG16" in family.name:
-        return VGG16()
+        return VGG16().module(Style())
     if "MobileNetV1" in family.name:
-        return MobileNetV1()
+        return MobileNetV1().module(NORMALISED)
     if "MobileNetV2" in family.name:
-        return MobileNetV2()
-    return ResNet(int(re.search(r"ResNet-(\d+)", family.name)[1]), style=Style(batch_norm=True))
+        return MobileNetV2().module(NORMALISED)
+    return ResNet(int(re.search(r"ResNet-(\d+)", family.name)[1])).module(NORMALISED)
 
 
 @pytest.mark.parametrize("family", known.FAMILIES, ids=lambda family: family.name)
@@ -41,7 +47,9 @@ def test_a_table_names_every_array_of_the_backbone_once(family):
     assert len(set(theirs)) == len(theirs)
     assert family.first in ours
     assert ours[family.first][2] == 3
-    assert all(hasattr(config.Model(), name) for name in family.settings)
+    if family.settings:
+        network = SSD(backbone=ResNet(), extras=Extras(("res5c",), ()))
+        operator.attrgetter(*family.settings)(network)
 
 
 @pytest.mark.parametrize("family", known.FAMILIES, ids=lambda family: family.name)
@@ -68,15 +76,15 @@ def test_the_order_and_the_scale_of_the_first_kernel_are_adapted():
         windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(0, 1))
         return np.einsum("yxcij,ijco->yxo", windows, weights)
 
-    trained = config.Input((10.0, 20.0, 30.0), (2.0, 3.0, 5.0), "bgr")
+    trained = Input((10.0, 20.0, 30.0), (2.0, 3.0, 5.0), "bgr")
     family = Released("a", ("k",), {"w": Entry("k", from_oihw)}, "w", trained)
     expected = convolve(normalized(trained), kernel.transpose(2, 3, 1, 0))
     for order in ("rgb", "bgr"):
-        wanted = config.Input((10.0, 20.0, 30.0), (1.0, 7.0, 4.0), order)
+        wanted = Input((10.0, 20.0, 30.0), (1.0, 7.0, 4.0), order)
         weights = family.convert({"k": kernel}, wanted)["w"]
         np.testing.assert_allclose(convolve(normalized(wanted), weights), expected, rtol=1e-4)
     with pytest.raises(ValueError, match=r"config\.input: the mean is .* set config\.input\.mean"):
-        family.convert({"k": kernel}, config.Input((12.0, 20.0, 30.0), (1.0,) * 3, "rgb"))
+        family.convert({"k": kernel}, Input((12.0, 20.0, 30.0), (1.0,) * 3, "rgb"))
 
 
 def test_fully_connected_layers_are_decimated():
@@ -112,7 +120,7 @@ def test_caffes_statistics_are_divided_by_their_count():
     # The first kernel is none of these: it only has to be one.
     arrays["k"] = np.ones((1, 3, 1, 1), np.float32)
     table = entries | {"w": Entry("k", from_oihw)}
-    spec = config.Input()
+    spec = Input()
     family = Released("a", ("k",), table, "w", spec)
     found = family.convert(arrays, spec)
     assert found["batch_stats/x/bn/mean"].tolist() == [2.0, 3.0]

@@ -5,6 +5,7 @@ import optax
 import pytest
 
 from ssd_jax import config
+from ssd_jax.schedules import Cosine, StepDecay
 from ssd_jax.train import optimizer as optimizers
 
 PARAMS = {
@@ -52,7 +53,7 @@ def test_every_rule_goes_downhill(name):
 
 def test_steps_and_warm_up():
     spec = config.Optimizer(
-        learning_rate=1.0, boundaries=(10, 20), warmup_steps=4, warmup_fraction=0.2
+        learning_rate=1.0, schedule=StepDecay((10, 20)), warmup_steps=4, warmup_fraction=0.2
     )
     rate = optimizers.learning_rate(spec, 30)
     # The warm-up rises from .2 by .2 a step; the drops are by 10 at the boundaries.
@@ -61,18 +62,21 @@ def test_steps_and_warm_up():
 
 
 def test_cosine_ends_at_zero():
-    rate = optimizers.learning_rate(config.Optimizer(schedule="cosine", learning_rate=2.0), 10)
+    rate = optimizers.learning_rate(config.Optimizer(schedule=Cosine(), learning_rate=2.0), 10)
     assert [float(rate(s)) for s in (0, 5, 10)] == pytest.approx([2.0, 1.0, 0.0])
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("values", "message"),
     [
-        (config.Optimizer(name="sgdd"), r"optimizer\.name: .*'sgd'.* got 'sgdd'"),
-        (config.Optimizer(schedule="poly"), r"optimizer\.schedule: .* got 'poly'"),
-        (config.Optimizer(boundaries=(20, 10)), r"boundaries: expected rising steps"),
+        ({"name": "sgdd"}, r"optimizer\.name: .*'sgd'.* got 'sgdd'"),
+        ({"schedule": "poly"}, r"optimizer\.schedule: .* got 'poly'"),
+        (
+            {"schedule": {"name": "step", "boundaries": (20, 10)}},
+            r"optimizer\.schedule\.boundaries: expected rising steps",
+        ),
     ],
 )
-def test_mistakes_are_named(spec, message):
+def test_mistakes_are_named(values, message):
     with pytest.raises(ValueError, match=message):
-        optimizers.build(spec, 100)
+        optimizers.build(config.resolve({"optimizer": values}).optimizer, 100)

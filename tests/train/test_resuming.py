@@ -12,7 +12,7 @@ import soak
 from test_loop import after_batches, train
 
 from ssd_jax import config
-from ssd_jax.data import preparation, records, shapes
+from ssd_jax.data import pipeline, preparation, records, shapes
 from ssd_jax.train import loop
 
 
@@ -177,7 +177,7 @@ def test_a_training_set_without_objects_is_refused(experiment, tmp_path, monkeyp
 def test_a_loss_of_0_is_said_once(experiment, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(loop, "_check_objects", lambda *args: None)
     small = change(experiment, train__log_every=1, data__eval="", loss__iou_threshold=1.0)
-    monkeypatch.setattr(loop.pipeline, "train_batches", _without_objects(loop.pipeline))
+    monkeypatch.setattr(pipeline, "train_batches", _without_objects(pipeline))
     assert train(small, tmp_path).finished
     said = [x.message for x in caplog.records if "The loss of the last 1 steps is 0" in x.message]
     assert len(said) == 1

@@ -7,20 +7,22 @@ import numpy as np
 from configs import dssd
 from ssd_jax import config, detectors
 from ssd_jax.checkpoints.folders import load_variables
+from ssd_jax.models.vgg import VGG16
 from ssd_jax.train import loop
 
 
 def stage(tiny, name, init_from=""):
     """The tiny run, with DSSD's network in a stage of its own configs."""
     released = dssd.get_config(f"321,voc,{name}")
-    for field in ("freeze_batch_norm", "deconvolution", "prediction_module"):
-        tiny.model[field] = released.model[field]
+    tiny.model.freeze_batch_norm = released.model.freeze_batch_norm
+    tiny.model.neck = released.model.neck
+    tiny.model.heads.prediction_module = released.model.heads.prediction_module
     tiny.optimizer.frozen = released.optimizer.frozen
     tiny.init_partial = released.init_partial
     dssd.resnet(tiny)
-    tiny.model.backbone = "vgg16"  # compiles faster
-    tiny.model.sources = ("conv4_3", "fc7")
-    tiny.model.extras = ((256, 1024, 2, 2, 0),)  # maps 8, 4, 2
+    tiny.model.backbone = config.part(VGG16())  # compiles faster
+    tiny.model.extras.sources = ("conv4_3", "fc7")
+    tiny.model.extras.layers = ((256, 1024, 2, 2, 0),)  # maps 8, 4, 2
     tiny.model.width = 0.02
     tiny.model.added_momentum = 0.9
     tiny.train.steps = 5
