@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import pathlib
 
 import pytest
@@ -56,6 +57,17 @@ def test_a_mistake_is_named_with_its_place(values, message):
 def test_a_missing_file_says_what_it_should_be(tmp_path):
     with pytest.raises(ValueError, match="workdir of a run"):
         config.load(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(("number", "said"), [(None, "no format number"), (1, "format 1")])
+def test_a_config_of_another_format_is_refused(tmp_path, number, said):
+    path = tmp_path / "config.json"
+    config.save(config.Experiment(), path)
+    values = json.loads(path.read_text())
+    assert values.pop("format") == config.FORMAT
+    path.write_text(json.dumps(values if number is None else {"format": number, **values}))
+    with pytest.raises(ValueError, match=rf"config\.json: .*{said}.* reads format 2"):
+        config.load(path)
 
 
 def test_classes_come_from_the_data_and_may_not_contradict_the_config():

@@ -208,9 +208,13 @@ def test_input_is_normalised_in_rgb_and_then_reordered():
 def test_a_config_that_cannot_be_built_says_why(tiny, changes, message):
     tiny.model.num_classes = 4
     values = tiny.to_dict()
-    with pytest.raises(ValueError, match=message):
+
+    def build():
         config.override(values, {f"config.{path}": value for path, value in changes.items()})
-        detectors.build(config.resolve(values))
+        return detectors.build(config.resolve(values))
+
+    with pytest.raises(ValueError, match=message):
+        build()
 
 
 def test_explicit_sizes_and_steps(tiny):
