@@ -14,4 +14,5 @@ CONFIG = "configs/dssd.py:321,voc,dssd"
 
 
 def get_sweep() -> list[sweeps.Overrides]:
-    return sweeps.grid({"config.model.neck.combination": ("sum", "product")})
+    combinations = sweeps.grid({"config.model.neck.combination": ("sum", "product")})
+    return sweeps.product([{"config.model.neck": "deconvolution"}], combinations)

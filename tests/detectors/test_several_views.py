@@ -78,5 +78,5 @@ def test_flipped_detections_are_turned_back(experiment):
     ],
 )
 def test_scales_that_cannot_be(experiment, scales, message):
-    with pytest.raises(ValueError, match=rf"config\.decoder\.test_scales: .*{message}"):
+    with pytest.raises(ValueError, match=rf"ecoder\.test_scales: .*{message}"):
         detectors.build(with_decoder(experiment, test_scales=scales))

@@ -222,6 +222,8 @@ def test_what_is_no_detector_file_is_refused(tmp_path):
         detector_file.load(tmp_path / "y.npz")
     with pytest.raises(ValueError, match=r"no .*z.npz"):
         detector_file.load(tmp_path / "z.npz")
-    np.savez(tmp_path / "w.npz", **{"config.json": np.frombuffer(b'{"modl": 1}', np.uint8)})
-    with pytest.raises(ValueError, match="modl: no such field"):
+    np.savez(
+        tmp_path / "w.npz", **{"config.json": np.frombuffer(b'{"format": 2, "modl": 1}', np.uint8)}
+    )
+    with pytest.raises(ValueError, match="modl: there is no such field"):
         detector_file.load(tmp_path / "w.npz")

@@ -50,7 +50,7 @@ def test_a_run_that_is_not_finished_is_named(tmp_path):
 
 
 def test_settings_of_one_name_are_told_apart(tmp_path):
-    sharp, plain = config.Loss(alpha=2.0), config.Loss()
+    sharp, plain = config.Multibox(alpha=2.0), config.Multibox()
     rows = comparison.compare(
         [
             run(tmp_path / "a", "a", 0, scores(0.5, 0.4), loss=plain),
