@@ -93,7 +93,8 @@ def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """
     rest: list[str] = []
     found: dict[str, str] = {}
-    words = iter(argv)
+    # What stands in a --flagfile stands on the command line.
+    words = iter(flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False))
     for word in words:
         if word == "--":
             return [*rest, word, *words], found

@@ -112,7 +112,6 @@ def test_differences_go_into_parts():
         "scene.shape.radius",
         "scene.shape.sides",
         "scene.shape.is_open",
-        "scene.shape.label",
     }
 
 

@@ -1,1 +1,1 @@
-"""Sweeps: each a file with get_sweep(), for launch.sweep; see ssd_jax/study/sweeps.py."""
+"""Sweeps: each a file with get_sweep(), for launch.sweep; see ssd_jax/sweeps/overrides.py."""

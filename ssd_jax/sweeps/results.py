@@ -18,7 +18,7 @@ from ssd_jax.sweeps.plan import NAME, Trial, value_of
 # What settings are judged by.
 CRITERION = "mAP"
 SCORES = ("mAP", "AP", "APs", "APm", "APl")
-# Of `study.coverage`, and the number of anchors.
+# Of `coverage.measure`, and the number of anchors.
 COVERAGE = (
     *("covered", "covered_small", "covered_medium", "covered_large"),
     *("best_iou", "positives", "anchors"),
@@ -79,7 +79,7 @@ def collect(
     Args:
       folder: of the sweep.
       progress: of every trial.
-      coverage: of each setting, by its name; see `study.coverage`.
+      coverage: of each setting, by its name; see `coverage.measure`.
     """
     groups: dict[str, list[Progress]] = {}
     for one in progress:

@@ -27,7 +27,8 @@ def test_a_config_with_its_overrides():
     [
         ("configs/ssd.py:300,birds", r"in 'configs/ssd.py:300,birds': .*got '300,birds'"),
         ("configs/none.py", "configs/none.py"),
-        ("configs/ssd.py --config.anchors.clib", 'mean "clip"'),
+        ("configs/ssd.py --config.anchors.clib=x", r"mean config\.anchors\.clip"),
+        ("configs/ssd.py --config.anchors.clip", "expected a value"),
         ("configs/ssd.py --config.loss.alpha=much", "much"),
         ("configs/ssd.py more", r"expected FILE\[:VARIANT\]"),
         ("", r"expected FILE\[:VARIANT\]"),
@@ -72,8 +73,7 @@ def test_what_ends_a_command_is_a_line_and_a_status(error, status, said, monkeyp
 
 @pytest.mark.parametrize("name", ["[red]x[/red]", "[/]", ":train:", "[link=x]y"])
 def test_a_class_is_printed_as_it_is_called(name, capsys, monkeypatch):
-    from ssd_jax.study import coverage_tables
-
+    from ssd_jax.coverage import tables
     from ssd_jax.evaluate import metrics
 
     monkeypatch.setenv("COLUMNS", "200")
@@ -83,5 +83,5 @@ def test_a_class_is_printed_as_it_is_called(name, capsys, monkeypatch):
     found = {"mAP": 0.5, "mAP_area": 0.5, **scores, **counts, **sizes}
     cli.print_table(metrics.metrics_table({**found, "per_class": {name: {**scores, **counts}}}))
     assert name in capsys.readouterr().out
-    cli.print_table(coverage_tables.TextTable(name, (name, "n"), [(name, "1")]).terminal())
+    cli.print_table(tables.TextTable(name, (name, "n"), [(name, "1")]).terminal())
     assert capsys.readouterr().out.count(name) == 3

@@ -234,7 +234,10 @@ def test_coco_tools_read_what_predict_writes(run, shared, tmp_path):
     [
         (["--config=configs/ssd.py:small,birds"], "'small,birds'"),
         (["--config=configs/none.py"], "configs/none.py"),
-        (["--config=configs/quickstart.py", "--config.train.batch_sise=3"], 'mean "batch_size"'),
+        (
+            ["--config=configs/quickstart.py", "--config.train.batch_sise=3"],
+            "mean config.train.batch_size",
+        ),
         (["--config=configs/quickstart.py", "--config.data.train=nowhere:train"], "nowhere"),
         (["--config=configs/quickstart.py", "--config.train.batch_size=0"], "batch_size"),
     ],

@@ -98,7 +98,6 @@ def test_the_summary_is_true_and_shows_what_was_derived():
         import_weights.convert(arrays, "ssd300_voc"), pathlib.Path("x.pth")
     )
     assert lines[0] == "x.pth: SSD300 of ssd.pytorch, 71 arrays used"
-    text = "\n".join(lines)
     for line in (
         "config.input.mean: (123.0, 117.0, 104.0)",
         "config.input.channel_order: rgb",

@@ -76,10 +76,3 @@ def test_the_same_data_may_have_another_name_and_evaluation_may_choose():
     check(changed(OLD, "data.eval", "mine:other"), {**DATA, "eval": "c"})
     with pytest.raises(ValueError, match=r"config\.data\.train: 'mine:train' -> 'yours:train'"):
         check(changed(OLD, "data.train", "yours:train"), {**DATA, "train": "c"})
-
-
-def test_a_checkpoint_of_the_first_version_is_compared_with_the_workdirs_config(tmp_path):
-    config.save(OLD, tmp_path / config.FILE)
-    resumption.check({}, OLD, DATA, tmp_path)
-    with pytest.raises(ValueError, match="another network"):
-        resumption.check({}, changed(OLD, "model.width", 0.5), DATA, tmp_path)
