@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
 voc="${1:?name the folder of the boxes}/instances_voc"
 "$PYTHON" -m launch.anchors --output "${2:-coverage}" --config configs/ssd.py:300,voc \
-  --compare "configs/ssd.py:300,voc --config.name=ssd_300_linear_rule --config.anchors.preset=
+  --compare "configs/ssd.py:300,voc --config.name=ssd_300_linear_rule --config.anchors=linear
     --config.anchors.ratios='((2.,), (2., 3.), (2., 3.), (2., 3.), (2.,), (2.,))'" \
   --compare configs/ssd.py:300,coco \
   --compare configs/dssd.py:321,voc,dssd \
