@@ -14,16 +14,21 @@ The output serves launch.predict and launch.evaluate as --weights, and launch.tr
   refinedet320, refinedet512 Caffe (the authors'), RefineDet.PyTorch
 """
 
+import dataclasses
 import importlib
 import logging
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
 from launch import cli
 from ssd_jax import config
 from ssd_jax.pretrained import detector_file, detectors, files
+from ssd_jax.pretrained.released import without_prefix
 
 _CONFIGS = {
     "ssd300_voc": "ssd:300,voc",
@@ -45,7 +50,8 @@ _CLASSES = flags.DEFINE_list(
     "classes",
     [],
     "Their names in the file's order, without background, '-' for one to leave out; by default "
-    "VOC's of 20, COCO's of 80, COCO's of 90 less the ten that nobody has, and otherwise numbers.",
+    "VOC's of 20, COCO's of 80, COCO's of 90 less the ten that nobody has, and otherwise numbers. "
+    "What is left out keeps its part in the softmax, so that the scores are the file's.",
 )
 _PARTIAL = flags.DEFINE_bool(
     "allow_partial", False, "Leave the class heads untrained where --classes are more or fewer."
@@ -63,33 +69,108 @@ def config_of(model: str) -> ConfigDict:
     return values
 
 
-def main() -> None:
-    """Runs the command."""
-    output = pathlib.Path(_OUTPUT.value)
-    if output.suffix != detector_file.SUFFIX:
-        raise ValueError(f"--output: expected a name that ends in .npz, got {output}")
-    arrays = files.read(pathlib.Path(_SOURCE.value), _FORMAT.value)
-    family = detectors.find(arrays, _MODEL.value)
-    values = config_of(_MODEL.value)
+def settings(imported: detectors.Imported) -> dict[str, dict[str, Any]]:
+    """Returns what a file's network was trained with, by the config's groups, for its owner to see.
+
+    All of the input and the decoder, how default boxes are made, and what the family overrides.
+    """
+    experiment = imported.experiment
+    groups = {name: dataclasses.asdict(getattr(experiment, name)) for name in ("input", "decoder")}
+    groups["anchors"] = {
+        name: value for name in ("preset", "clip") if (value := getattr(experiment.anchors, name))
+    }
+    for path in imported.family.overrides:
+        group, _, name = path.partition(".")
+        groups.setdefault(group, {})[name] = getattr(getattr(experiment, group), name)
+    return groups
+
+
+def convert(
+    arrays: Mapping[str, np.ndarray],
+    model: str,
+    *,
+    names: Sequence[str] = (),
+    allow_partial: bool = False,
+) -> detectors.Imported:
+    """Returns the detector of a file's arrays; see `detectors.convert`.
+
+    Raises:
+      ValueError: where they are not of this model; it says which model they fit.
+    """
+    known = (family for families in detectors.FAMILIES.values() for family in families)
+    arrays, prefix = without_prefix(arrays, known)
+    if prefix:
+        log.info("The arrays are read without their prefix %s", prefix)
+    try:
+        return _convert(arrays, model, names, allow_partial)
+    except ValueError as error:
+        # An error that is not about the model is one of its file, too.
+        fitting = [] if _fits(arrays, model) else [x for x in _CONFIGS if _fits(arrays, x)]
+        if not fitting:
+            raise
+        advice = " or ".join(f"--model={x}" for x in fitting)
+        raise ValueError(f"{error}. This file fits {advice}") from None
+
+
+def _convert(
+    arrays: Mapping[str, np.ndarray],
+    model: str,
+    names: Sequence[str] = (),
+    allow_partial: bool = False,
+) -> detectors.Imported:
+    family = detectors.find(arrays, model)
+    values = config_of(model)
     values.update_from_flattened_dict(dict(family.overrides))
     imported = detectors.convert(
-        arrays,
-        family,
-        config.resolve(values),
-        names=_CLASSES.value,
-        allow_partial=_PARTIAL.value,
+        arrays, family, config.resolve(values), names=names, allow_partial=allow_partial
     )
-    detector_file.save(output, imported.experiment, imported.variables)
-    log.info("%s: %s, %d arrays used", _SOURCE.value, family.name, len(family.used))
+    if not names:
+        detectors.check_classes(model, imported)
+    return imported
+
+
+def _fits(arrays: Mapping[str, np.ndarray], model: str) -> bool:
+    try:
+        _convert(arrays, model)
+    except ValueError:
+        return False
+    return True
+
+
+def summary(imported: detectors.Imported, source: pathlib.Path) -> list[str]:
+    """Returns what became of a file and what was read off it, a line each."""
+    lines = [f"{source}: {imported.family.name}, {len(imported.used)} arrays used"]
     for heading, found in (
         ("in it and not used", imported.unused),
         ("class heads left untrained, for other classes", imported.fresh),
     ):
         if found:
             more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-            log.info("  %d %s: %s%s", len(found), heading, ", ".join(found[:_SHOWN]), more)
+            lines.append(f"  {len(found)} {heading}: {', '.join(found[:_SHOWN])}{more}")
     names = imported.experiment.class_names
-    log.info("  %d classes: %s", len(names), ", ".join(names))
+    lines.append(f"  {len(names)} classes: {', '.join(names)}")
+    for group, fields in settings(imported).items():
+        values = ", ".join(f"{name} {value}" for name, value in fields.items())
+        lines.append(f"  {group}: {values}")
+    return lines
+
+
+def main() -> None:
+    """Runs the command."""
+    output, source = pathlib.Path(_OUTPUT.value), pathlib.Path(_SOURCE.value)
+    if output.suffix != detector_file.SUFFIX:
+        raise ValueError(f"--output: expected a name that ends in .npz, got {output}")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ValueError(f"--output: {output} is the source, which would be replaced; name another")
+    imported = convert(
+        files.read(source, _FORMAT.value),
+        _MODEL.value,
+        names=_CLASSES.value,
+        allow_partial=_PARTIAL.value,
+    )
+    detector_file.save(output, imported.experiment, imported.variables)
+    for line in summary(imported, source):
+        log.info("%s", line)
     log.info("Written to %s", output)
 
 

@@ -115,6 +115,8 @@ class Decoder:
     max_detections: int = 200  # over all classes
     clip_before_nms: bool = False  # torchvision; otherwise boxes are clipped at the output only
     objectness_threshold: float = 0.01  # RefineDet: anchors below it detect nothing
+    # Logits of imported weights that are no class here: part of the softmax, but never detected.
+    unreported: tuple[int, ...] = ()
     soft_nms: bool = False  # lower the scores of overlapped boxes (linear) and keep them
     # Testing at several sizes: factors of model.image_size; their detections are joined.
     test_scales: tuple[float, ...] = (1.0,)
@@ -288,8 +290,14 @@ def with_classes(experiment: Experiment, class_names: tuple[str, ...], source: s
       source: the data set's name, for the error.
 
     Raises:
-      ValueError: where the config names other classes, or another number of them.
+      ValueError: where the config names other classes, or another number of them, or has logits
+        that are none.
     """
+    if experiment.decoder.unreported:
+        raise ValueError(
+            f"config.decoder.unreported: {experiment.decoder.unreported}, but only imported "
+            "weights have logits that are no class; leave it away"
+        )
     if experiment.class_names not in ((), class_names):
         raise ValueError(
             f"config.class_names: {experiment.class_names}, but {source} has {class_names}"

@@ -65,6 +65,12 @@ def test_classes_come_from_the_data_and_may_not_contradict_the_config():
         config.with_classes(voc, names, "pets")
 
 
+def test_a_run_has_no_logits_that_are_no_class():
+    imported = dataclasses.replace(config.Experiment(), decoder=config.Decoder(unreported=(3,)))
+    with pytest.raises(ValueError, match=r"decoder\.unreported: \(3,\), but only imported"):
+        config.with_classes(imported, ("dog", "cat"), "pets")
+
+
 def test_differences_are_named_by_their_path():
     old = config.Experiment()
     new = dataclasses.replace(old, train=dataclasses.replace(old.train, steps=7))

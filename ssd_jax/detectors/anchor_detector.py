@@ -46,6 +46,12 @@ class AnchorDetector:
             first step would.
         """
         spec = experiment.model
+        unreported = experiment.decoder.unreported
+        if not set(unreported) <= set(range(1, spec.num_classes)):
+            raise ValueError(
+                f"config.decoder.unreported: expected logits from 1 to {spec.num_classes - 1}, got "
+                f"{unreported}"
+            )
         sizes = network.map_sizes(maps, spec.image_size)
         detector = cls(
             model=model,
@@ -124,6 +130,14 @@ class AnchorDetector:
             variables, normalize(images, self.input), train=train, mutable=["batch_stats"]
         )
         return predictions, updated.get("batch_stats", {})
+
+    def class_scores(self, logits: Float[Array, "A C"]) -> Float[Array, "A R"]:
+        """Returns the probabilities of the background and of the classes that are reported."""
+        scores = jax.nn.softmax(logits)
+        if not self.decoder.unreported:
+            return scores
+        reported = [i for i in range(self.num_classes) if i not in self.decoder.unreported]
+        return scores[:, np.array(reported)]
 
     def loss(self, predictions: Any, batch: Batch | Targets) -> Any:
         """Returns the loss of a batch; see `Detector.loss`."""

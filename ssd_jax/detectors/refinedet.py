@@ -103,7 +103,7 @@ class RefineDetDetector(AnchorDetector):
         """Returns each image's detections; see `Detector.detect`."""
 
         def of_one_image(one: RefinedPredictions) -> Detections:
-            scores = jax.nn.softmax(one.logits)
+            scores = self.class_scores(one.logits)
             if one.arm_logits is not None:
                 objectness = 1 - self._background(one.arm_logits)
                 dropped = objectness < self.decoder.objectness_threshold

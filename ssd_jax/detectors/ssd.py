@@ -56,7 +56,7 @@ class SSDDetector(AnchorDetector):
 
         def of_one_image(offsets: Array, logits: Array) -> Detections:
             boxes = coding.decode(offsets, self.anchors, variances=self.objective.variances)
-            return suppress(boxes, jax.nn.softmax(logits), self.decoder)
+            return suppress(boxes, self.class_scores(logits), self.decoder)
 
         return jax.vmap(of_one_image)(*predictions)
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ssd_jax import config
-from ssd_jax.pretrained.files import npz
+from ssd_jax.pretrained import files
 
 _CONFIG = "config.json"  # among the arrays: its bytes
 SUFFIX = ".npz"
@@ -56,6 +56,13 @@ def of_arrays(arrays: Mapping[str, np.ndarray], source: str) -> DetectorFile:
         experiment = config.resolve(json.loads(arrays[_CONFIG].tobytes()))
     except (ValueError, KeyError) as error:
         raise ValueError(f"{source}: {_CONFIG} is not the config of a detector: {error}") from None
+    names, unreported = experiment.class_names, experiment.decoder.unreported
+    if names and len(names) + 1 + len(unreported) != experiment.model.num_classes:
+        raise ValueError(
+            f"{source}: its config names {len(names)} classes, but its network scores "
+            f"{experiment.model.num_classes} with the background, of which {len(unreported)} are "
+            "not reported"
+        )
     rest = {name: value for name, value in arrays.items() if name != _CONFIG}
     variables = flax.traverse_util.unflatten_dict(rest, sep="/")
     # A network without BatchNorm has no statistics to save.
@@ -68,12 +75,9 @@ def load(path: pathlib.Path) -> DetectorFile:
     Raises:
       ValueError: where the file is missing, damaged or holds something else.
     """
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"--weights: expected a file that launch.import_weights wrote; no {path}")
-    try:
-        arrays = npz.read(path)
-    except (ValueError, OSError, EOFError, KeyError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+    arrays = files.read(path, "npz")
     if not is_one(arrays):
         raise ValueError(
             f"{path}: expected a detector as launch.import_weights writes it, with its config; "

@@ -1,7 +1,6 @@
 """Other people's trained detectors, whole: every array used, and a config that reproduces them."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from jaxtyping import PyTree
 from ssd_jax import config, detectors
 from ssd_jax.detectors.anchors import boxes_per_cell
 from ssd_jax.pretrained import class_names, mobilenet_ssd, refinedet, ssd
+from ssd_jax.pretrained.class_heads import is_class_head
 from ssd_jax.pretrained.released import Released
 
 # What import_weights takes, by the network's name. The boxes of VOC and of COCO are the same arrays
@@ -27,22 +27,21 @@ FAMILIES: Mapping[str, tuple[Released, ...]] = {
     "refinedet512": (refinedet.CAFFE, refinedet.PORT),
 }
 
-_LOGITS = re.compile(r"params/head(\d+)/logits/(kernel|bias)")
+# What the files of a data set score, background included: COCO's numbers go to 90.
+_SCORED = {"voc": (21,), "coco": (81, 91)}
 _SHOWN = 5
 
 
 class Imported(NamedTuple):
     """A detector that was read from somebody's file."""
 
+    family: Released
     experiment: config.Experiment
     variables: PyTree
+    used: tuple[str, ...]  # arrays of the file
     unused: tuple[str, ...]  # arrays of the file
     fresh: tuple[str, ...]  # arrays of ours that were left as `init` made them: class heads
-
-
-def is_class_head(name: str) -> bool:
-    """Returns whether an array belongs to the class scores, whose size is that of the classes."""
-    return _LOGITS.fullmatch(name) is not None
+    num_scored: int  # classes of the file, background included
 
 
 def find(arrays: Mapping[str, np.ndarray], model: str) -> Released:
@@ -81,7 +80,8 @@ def convert(
       experiment: of the network as configured here, with the family's overrides; its input and its
         classes are filled in.
       names: of the classes, without background, in the order of the file's; () for
-        `class_names.released`. Classes called `class_names.NOBODY` are left out.
+        `class_names.released`. Classes called `class_names.NOBODY` are not reported; their logits
+        stay, so that the scores of the others are the file's.
       allow_partial: leave the class heads fresh where the file has another number of classes.
 
     Raises:
@@ -105,18 +105,18 @@ def convert(
             f"{len(names)} are named: {', '.join(names)}. Name as many, or use --allow_partial to "
             "leave the class heads untrained"
         )
-    kept = [0, *(i for i, name in enumerate(names, start=1) if name != class_names.NOBODY)]
-    if not is_partial and len(kept) < num_classes:
-        theirs |= {
-            name: _choose(theirs[name], boxes[int(match[1]) - 1], num_classes, kept)
-            for name in theirs
-            if (match := _LOGITS.fullmatch(name))
-        }
+    kept = _check_names(names)
+    unreported = tuple(i for i, name in enumerate(names, start=1) if name == class_names.NOBODY)
     experiment = dataclasses.replace(
         experiment,
         input=family.input,
-        class_names=tuple(names[i - 1] for i in kept[1:]),
-        model=dataclasses.replace(experiment.model, num_classes=len(kept)),
+        class_names=kept,
+        model=dataclasses.replace(
+            experiment.model, num_classes=len(kept) + 1 if is_partial else num_classes
+        ),
+        decoder=dataclasses.replace(
+            experiment.decoder, unreported=() if is_partial else unreported
+        ),
     )
     detector = detectors.build(experiment)
     shapes = jax.eval_shape(detector.init, jax.random.key(0))
@@ -128,19 +128,50 @@ def convert(
         fresh_variables = jax.jit(detector.init)(jax.random.key(0))
         made = flax.traverse_util.flatten_dict(fresh_variables, sep="/")
         values |= {name: np.asarray(made[name]) for name in fresh}
-    used = set(family.used)
+    used = family.used_for(set(values) - set(fresh))
     return Imported(
+        family,
         experiment,
         {"params": {}, "batch_stats": {}} | flax.traverse_util.unflatten_dict(values, sep="/"),
-        unused=tuple(name for name in arrays if name not in used),
+        used=used,
+        unused=tuple(name for name in arrays if name not in set(used)),
         fresh=fresh,
+        num_scored=num_classes,
     )
 
 
-def _choose(scores: np.ndarray, boxes: int, num_classes: int, kept: Sequence[int]) -> np.ndarray:
-    """Returns the last axis, [boxes * classes], with some of the classes."""
-    parts = scores.reshape(*scores.shape[:-1], boxes, num_classes)[..., kept]
-    return parts.reshape(*scores.shape[:-1], boxes * len(kept))
+def check_classes(model: str, imported: Imported) -> None:
+    """Checks that a file whose classes nobody named is of the data set that its model is of.
+
+    Raises:
+      ValueError: where it scores as many classes as another model's files, which have the same
+        arrays and other default boxes.
+    """
+
+    def scored(name: str) -> tuple[int, ...]:
+        return _SCORED.get(name.rpartition("_")[2], ())
+
+    others = [
+        name
+        for name, families in FAMILIES.items()
+        if imported.family in families and imported.num_scored in scored(name)
+    ]
+    if others and model not in others:
+        raise ValueError(
+            f"--model: this file scores {imported.num_scored - 1} classes, as "
+            f"{' and '.join(others)} does, and {model} has other default boxes. Name the classes "
+            f"with --classes if the file was trained on those of {model}"
+        )
+
+
+def _check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names without NOBODY."""
+    kept = tuple(name for name in names if name != class_names.NOBODY)
+    if not kept:
+        raise ValueError("--classes: expected the name of a class, all are left out")
+    if twice := [name for name in kept if kept.count(name) > 1 or not name.strip()]:
+        raise ValueError(f"--classes: expected names that differ, got {twice[0]!r}, twice or empty")
+    return kept
 
 
 def _check_shapes(

@@ -3,7 +3,7 @@
 import fnmatch
 import logging
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import flax.traverse_util
@@ -13,12 +13,20 @@ from jaxtyping import PyTree
 
 from ssd_jax import config
 from ssd_jax.pretrained import detector_file, files, known
-from ssd_jax.pretrained.detectors import is_class_head
+from ssd_jax.pretrained.class_heads import choose, class_places, is_class_head
+from ssd_jax.pretrained.released import without_prefix
 from ssd_jax.train import checkpoint
 
 log = logging.getLogger(__name__)
 
 _SHOWN = 5
+
+
+class _Source(NamedTuple):
+    """What a run begins with."""
+
+    values: dict[str, np.ndarray]  # under our names
+    trained: config.Experiment | None = None  # of a whole detector
 
 
 class Fit(NamedTuple):
@@ -30,6 +38,8 @@ class Fit(NamedTuple):
     fresh: tuple[str, ...]  # in the detector only
     unused: tuple[str, ...]  # in the file only
     not_asked: tuple[str, ...] = ()  # left out by config.init_only
+    reordered: tuple[str, ...] = ()  # of those loaded: class heads, in this detector's order
+    their_classes: tuple[str, ...] = ()  # of the file's detector, where it names them
 
 
 def initialize(variables: PyTree, source: str, experiment: config.Experiment) -> tuple[PyTree, Fit]:
@@ -41,26 +51,33 @@ def initialize(variables: PyTree, source: str, experiment: config.Experiment) ->
         `known.FAMILIES`.
       experiment: of the detector; its input must be what the weights were trained on. The order of
         the channels and the scale of a file's first convolution are adapted; the mean cannot be.
-        Class heads for another number of classes are left fresh; any other array of another shape
-        is an error, unless `experiment.init_partial`. `experiment.init_only` names what to take.
+        Class heads for other classes are left fresh, and those for the same ones in another order
+        take this detector's; any other array of another shape is an error, unless
+        `experiment.init_partial`. `experiment.init_only` names what to take.
 
     Raises:
       ValueError: where the source cannot be read, an array or nothing of it fits, or it was trained
         on another normalisation of the pixels.
     """
     path = pathlib.Path(source).expanduser()
-    values, num_classes = _read(path, experiment)
+    values, trained = _read(path, experiment)
     flat = flax.traverse_util.flatten_dict(variables, sep="/")
     asked = _asked(flat, experiment.init_only)
-    fits, classes, misfits = {}, [], []
+    fits, classes, misfits, reordered = {}, [], [], []
+    places = trained and class_places(trained, experiment)
     for name in asked:
         if name not in values:
             continue
+        if trained and is_class_head(name):
+            if places is None:
+                classes.append(name)
+                continue
+            if places != tuple(range(trained.model.num_classes)):
+                values[name] = choose(values[name], trained.model.num_classes, places)
+                reordered.append(name)
         theirs, ours = values[name].shape, flat[name].shape
         if theirs == ours:
             fits[name] = np.asarray(values[name], flat[name].dtype)
-        elif is_class_head(name) and num_classes not in (None, experiment.model.num_classes):
-            classes.append(name)
         else:
             misfits.append(f"{name} {theirs} -> {ours}")
     fit = Fit(
@@ -70,6 +87,8 @@ def initialize(variables: PyTree, source: str, experiment: config.Experiment) ->
         fresh=tuple(name for name in asked if name not in values),
         unused=tuple(name for name in values if name not in flat),
         not_asked=tuple(name for name in flat if name not in asked),
+        reordered=tuple(name for name in reordered if name in fits),
+        their_classes=trained.class_names if trained else (),
     )
     if misfits and not experiment.init_partial:
         raise ValueError(
@@ -107,22 +126,26 @@ def _asked(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
 def report(fit: Fit, source: str) -> None:
     """Says in the log what was loaded and what was not."""
     log.info("Loaded %d arrays of %s", len(fit.loaded), source)
+    theirs = f" ({_listed(fit.their_classes)})" if fit.their_classes else ""
     for heading, names in (
-        ("class heads begin anew, for other classes than theirs", fit.classes),
+        (f"class heads begin anew, for other classes than theirs{theirs}", fit.classes),
+        ("class heads take the order of this detector's classes", fit.reordered),
         ("of another shape, left fresh", fit.misfits),
         ("not in it, left fresh", fit.fresh),
         ("not asked for by config.init_only, left fresh", fit.not_asked),
         ("in it and not used", fit.unused),
     ):
         if names:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            log.info("  %d %s: %s%s", len(names), heading, ", ".join(names[:_SHOWN]), more)
+            log.info("  %d %s: %s", len(names), heading, _listed(names))
 
 
-def _read(
-    path: pathlib.Path, experiment: config.Experiment
-) -> tuple[dict[str, np.ndarray], int | None]:
-    """Returns a source's arrays under our names, and its number of classes if it is a detector."""
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
+
+
+def _read(path: pathlib.Path, experiment: config.Experiment) -> _Source:
+    """Returns a source's arrays, and its config if it is a detector."""
     if path.is_dir():
         trained = config.load(path / config.FILE)
         return _detector(path, trained, jax.device_get(checkpoint.load_variables(path)), experiment)
@@ -130,12 +153,12 @@ def _read(
     if detector_file.is_one(arrays):
         trained, variables = detector_file.of_arrays(arrays, str(path))
         return _detector(path, trained, variables, experiment)
-    return _file(path, arrays, experiment), None
+    return _Source(_file(path, arrays, experiment))
 
 
 def _detector(
     path: pathlib.Path, trained: config.Experiment, variables: PyTree, experiment: config.Experiment
-) -> tuple[dict[str, np.ndarray], int]:
+) -> _Source:
     if trained.input != experiment.input:
         raise ValueError(
             f"config.input: {experiment.input}, but the weights of {path} were trained on "
@@ -146,12 +169,15 @@ def _detector(
             f"config.model.folded: {experiment.model.folded}, but the weights of {path} have "
             f"{trained.model.folded}: BatchNorm is worked into the convolutions of one of them"
         )
-    return flax.traverse_util.flatten_dict(variables, sep="/"), trained.model.num_classes
+    return _Source(flax.traverse_util.flatten_dict(variables, sep="/"), trained)
 
 
 def _file(
-    path: pathlib.Path, values: dict[str, np.ndarray], experiment: config.Experiment
+    path: pathlib.Path, values: Mapping[str, np.ndarray], experiment: config.Experiment
 ) -> dict[str, np.ndarray]:
+    values, prefix = without_prefix(values, known.FAMILIES)
+    if prefix:
+        log.info("%s: its names are read without their prefix %s", path, prefix)
     family = known.find(values)
     if family is None:
         names = ", ".join(family.name for family in known.FAMILIES)

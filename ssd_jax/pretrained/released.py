@@ -1,7 +1,7 @@
 """What is known of a file of released weights: whose it is, and where each array belongs here."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,14 +110,19 @@ class Released:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def recognises(self, arrays: Mapping[str, np.ndarray]) -> bool:
-        """Returns whether a file's arrays are of this family."""
-        return all(name in arrays for name in self.signature)
+    def recognises(self, arrays: Mapping[str, np.ndarray], prefix: str = "") -> bool:
+        """Returns whether a file's arrays are of this family, under their names and a prefix."""
+        return all(f"{prefix}{name}" in arrays for name in self.signature)
 
     @property
     def used(self) -> tuple[str, ...]:
         """The arrays of theirs that the table reads."""
-        names = [name for x in self.table.values() for name in (x.theirs, x.divisor) if name]
+        return self.used_for(self.table)
+
+    def used_for(self, ours: Container[str]) -> tuple[str, ...]:
+        """Returns the arrays of theirs that make some of ours."""
+        entries = [entry for name, entry in self.table.items() if name in ours]
+        names = [name for x in entries for name in (x.theirs, x.divisor) if name]
         return tuple(dict.fromkeys(names))
 
     def convert(
@@ -141,6 +146,43 @@ class Released:
         }
         converted[self.first] = _for_input(converted[self.first], self.input, wanted)
         return converted
+
+
+def without_prefix(
+    arrays: Mapping[str, np.ndarray], families: Iterable[Released]
+) -> tuple[Mapping[str, np.ndarray], str]:
+    """Returns the arrays by the names of a family, and the prefix that they had in the file.
+
+    A network that was saved inside another module has one before all of its names, as "module." of
+    DataParallel; what lies outside of it keeps its name.
+
+    Raises:
+      ValueError: where several networks of a file could be meant.
+    """
+    families = tuple(families)
+    if any(family.recognises(arrays) for family in families):
+        return arrays, ""
+    found = set()
+    for family in families:
+        first = family.signature[0]
+        prefixes = (name.removesuffix(first) for name in arrays if name.endswith(first))
+        found |= {
+            prefix
+            for prefix in prefixes
+            if prefix.endswith((".", "/")) and family.recognises(arrays, prefix)
+        }
+    if not found:
+        return arrays, ""
+    if len(found) > 1:
+        raise ValueError(
+            f"pretrained: this file holds several networks, under {', '.join(sorted(found))}; save "
+            "the one that is meant alone"
+        )
+    [prefix] = found
+    renamed = {name.removeprefix(prefix): value for name, value in arrays.items()}
+    if len(renamed) < len(arrays):
+        raise ValueError(f"pretrained: this file has names with and without {prefix}")
+    return renamed, prefix
 
 
 def _divisor(entry: Entry, arrays: Mapping[str, np.ndarray]) -> np.float32:

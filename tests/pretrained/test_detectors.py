@@ -1,5 +1,6 @@
 """Trained detectors of other people: their tables are whole, and they detect the same here."""
 
+import dataclasses
 import functools
 import pathlib
 
@@ -134,6 +135,10 @@ def test_another_number_of_classes_needs_permission():
         imported("mobilenet_ssd_deployed", names=("cat", "dog"))
     _, one = imported("mobilenet_ssd_deployed", names=("cat", "dog"), allow_partial=True)
     assert len(one.fresh) == 12  # kernels and biases of six heads
+    # The account is true: what was not taken is not used.
+    assert sum("mbox_conf" in name for name in one.unused) == 12
+    assert not any("mbox_conf" in name for name in one.used)
+    assert len(one.used) == 94 - 12
     assert one.experiment.class_names == ("cat", "dog")
     assert one.variables["params"]["head2"]["logits"]["bias"].shape == (18,)
     _, whole = imported("mobilenet_ssd_deployed")
@@ -143,14 +148,42 @@ def test_another_number_of_classes_needs_permission():
     )
 
 
-def test_a_class_of_nobody_is_left_out():
-    _, whole = imported("mobilenet_ssd_deployed")
+def test_a_class_of_nobody_keeps_its_part_in_the_scores():
+    """Each remaining class has the score that the whole file gives it, and nobody is detected."""
+    net, whole = imported("mobilenet_ssd_deployed")
     _, one = imported("mobilenet_ssd_deployed", names=("a", "-", "b", "-", "c"))
     assert one.experiment.class_names == ("a", "b", "c")
-    bias = whole.variables["params"]["head2"]["logits"]["bias"].reshape(6, 6)
-    np.testing.assert_array_equal(
-        one.variables["params"]["head2"]["logits"]["bias"].reshape(6, 4), bias[:, [0, 1, 3, 5]]
-    )
+    assert one.experiment.model.num_classes == 6
+    jax.tree.map(np.testing.assert_array_equal, one.variables, whole.variables)
+    images = jnp.asarray(caffe_nets.picture(net)[None], jnp.float32)
+
+    def detect(imported):
+        # Everything is kept, so that the other classes take no places.
+        decoder = dataclasses.replace(imported.experiment.decoder, max_detections=500)
+        detector = our_detectors.build(dataclasses.replace(imported.experiment, decoder=decoder))
+
+        @jax.jit
+        def predict(variables, images):
+            return detector.detect(detector.apply(variables, images, train=False)[0])
+
+        found = jax.device_get(predict(imported.variables, images))
+        valid = found.valid[0]
+        assert valid.sum() < 500
+        return found.labels[0][valid], found.scores[0][valid], found.boxes_xyxy[0][valid]
+
+    labels, scores, boxes = detect(whole)
+    our_labels, our_scores, our_boxes = detect(one)
+    assert set(our_labels) == {1, 2, 3}
+    for ours, theirs in ((1, 1), (2, 3), (3, 5)):
+        np.testing.assert_allclose(our_scores[our_labels == ours], scores[labels == theirs])
+        np.testing.assert_allclose(our_boxes[our_labels == ours], boxes[labels == theirs])
+
+
+def test_names_that_leave_nothing_or_differ_not_are_refused():
+    with pytest.raises(ValueError, match="all are left out"):
+        imported("mobilenet_ssd_deployed", names=("-",) * 5)
+    with pytest.raises(ValueError, match=r"names that differ, got 'a'"):
+        imported("mobilenet_ssd_deployed", names=("a", "b", "c", "a", "-"))
 
 
 def test_a_detector_file_brings_its_config(tmp_path):
@@ -163,7 +196,21 @@ def test_a_detector_file_brings_its_config(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, variables, one.variables)
     assert [x.name for x in path.parent.iterdir()] == ["x.npz"]
     with pytest.raises(ValueError, match=r"ends in \.npz"):
-        detector_file.save(tmp_path / "x.pth", *one[:2])
+        detector_file.save(tmp_path / "x.pth", one.experiment, one.variables)
+
+
+def with_unreported(experiment, *logits):
+    decoder = dataclasses.replace(experiment.decoder, unreported=logits)
+    return dataclasses.replace(experiment, decoder=decoder)
+
+
+def test_a_detector_file_whose_classes_are_not_its_networks_is_refused(tmp_path):
+    _, one = imported("mobilenet_ssd_deployed")
+    detector_file.save(tmp_path / "x.npz", with_unreported(one.experiment, 2), one.variables)
+    with pytest.raises(ValueError, match="names 5 classes, but its network scores 6"):
+        detector_file.load(tmp_path / "x.npz")
+    with pytest.raises(ValueError, match=r"unreported: expected logits from 1 to 5, got \(6,\)"):
+        our_detectors.build(with_unreported(one.experiment, 6))
 
 
 def test_what_is_no_detector_file_is_refused(tmp_path):

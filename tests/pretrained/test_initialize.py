@@ -141,6 +141,81 @@ def test_class_heads_for_other_classes_begin_anew(experiment, tmp_path, caplog):
         initialize.initialize(fresh, str(path), folded)
 
 
+def named(experiment, *names, **decoder):
+    """The experiment with these classes."""
+    unreported = decoder.get("unreported", ())
+    num_classes = 1 + len(names) + len(unreported)
+    return dataclasses.replace(
+        experiment,
+        class_names=names,
+        model=dataclasses.replace(experiment.model, num_classes=num_classes),
+        decoder=dataclasses.replace(experiment.decoder, **decoder),
+    )
+
+
+def heads(variables):
+    """The kernels of a second head of four boxes, [..., boxes, classes]."""
+    kernel = variables["params"]["head2"]["logits"]["kernel"]
+    return np.asarray(kernel).reshape(*kernel.shape[:-1], 4, -1)
+
+
+def begun(theirs, ours, path):
+    """Both detectors' class heads, ours as it begins, and as it would be fresh; and the account."""
+    trained = detectors.build(theirs).init(jax.random.key(1))
+    detector_file.save(path, theirs, trained)
+    fresh = detectors.build(ours).init(jax.random.key(0))
+    loaded, fit = initialize.initialize(fresh, str(path), ours)
+    return heads(trained), heads(loaded), heads(fresh), fit
+
+
+def test_class_heads_for_other_classes_of_the_same_number_begin_anew(experiment, tmp_path, caplog):
+    theirs = named(experiment, "cat", "dog", "owl")
+    path = tmp_path / "x.npz"
+    trained, loaded, fresh, fit = begun(theirs, named(experiment, "cat", "dog", "car"), path)
+    np.testing.assert_array_equal(loaded, fresh)
+    assert len(fit.classes) == 8
+    with caplog.at_level(logging.INFO, "ssd_jax"):
+        initialize.report(fit, "x.npz")
+    assert "8 class heads begin anew, for other classes than theirs (cat, dog, owl)" in caplog.text
+    trained, loaded, fresh, fit = begun(theirs, theirs, path)
+    np.testing.assert_array_equal(loaded, trained)
+    assert not fit.classes
+    assert not fit.reordered
+
+
+def test_class_heads_for_the_same_classes_in_another_order_are_reordered(
+    experiment, tmp_path, caplog
+):
+    theirs, ours = named(experiment, "cat", "dog", "owl"), named(experiment, "owl", "cat", "dog")
+    trained, loaded, _, fit = begun(theirs, ours, tmp_path / "x.npz")
+    np.testing.assert_array_equal(loaded, trained[..., [0, 3, 1, 2]])
+    assert len(fit.reordered) == 8
+    with caplog.at_level(logging.INFO, "ssd_jax"):
+        initialize.report(fit, "x.npz")
+    assert "8 class heads take the order of this detector's classes" in caplog.text
+
+
+def test_logits_that_are_no_class_are_left_behind(experiment, tmp_path):
+    theirs = named(experiment, "cat", "dog", "owl", unreported=(2, 4))
+    ours = named(experiment, "cat", "dog", "owl")
+    trained, loaded, _, fit = begun(theirs, ours, tmp_path / "x.npz")
+    np.testing.assert_array_equal(loaded, trained[..., [0, 1, 3, 5]])
+    assert not fit.classes
+
+
+def test_a_prefix_of_all_names_is_taken_off(experiment, tmp_path, caplog):
+    values = slim(width=0.02)
+    path = tmp_path / "slim.npz"
+    fresh = detectors.build(experiment).init(jax.random.key(0))
+    np.savez(path, **values)
+    plain, _ = initialize.initialize(fresh, str(path), experiment)
+    np.savez(path, **{f"module.{name}": value for name, value in values.items()})
+    with caplog.at_level(logging.INFO, "ssd_jax"):
+        wrapped, _ = initialize.initialize(fresh, str(path), experiment)
+    jax.tree.map(np.testing.assert_array_equal, wrapped, plain)
+    assert "without their prefix module." in caplog.text
+
+
 def test_bad_sources_are_messages(experiment, tmp_path):
     fresh = detectors.build(experiment).init(jax.random.key(0))
 

@@ -9,86 +9,103 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ssd_jax.pretrained.files.budget import Budget
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LAYER, _V1_LAYER = 100, 2
 # Of a layer and of a V1 layer: name, blobs.
 _FIELDS = {_LAYER: (1, 7), _V1_LAYER: (4, 6)}
 _OLD_SHAPE = (1, 2, 3, 4)  # num, channels, height, width
 _DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
+# The dtype of each, and how one number is written where they are not packed.
+_NUMBERS = {_DATA: ("<f4", _FIXED32), _DOUBLE_DATA: ("<f8", _FIXED64)}
+_MOST_DIMENSIONS = 32
+# A field becomes a few objects of Python, and a blob some more: see budget.Budget.
+_STEPS_OF_A_FIELD, _STEPS_OF_A_BLOB = 3, 5
 
 
-def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read(path: pathlib.Path, budget: Budget) -> dict[str, np.ndarray]:
     """Returns the blobs as "LAYER/INDEX": 0 is a kernel, 1 its bias; see `files.read`."""
     arrays: dict[str, np.ndarray] = {}
     layers = 0
-    for number, kind, value in _fields(memoryview(path.read_bytes())):
+    with path.open("rb") as file:
+        content = memoryview(file.read(budget.size))
+    for number, kind, value in _fields(content, budget):
         if number not in _FIELDS or kind != _BYTES:
             continue
         layers += 1
         name_field, blob_field = _FIELDS[number]
         name, blobs = "", []
-        for field, inner, content in _fields(value):
+        for field, inner, part in _fields(value, budget):
             if field == name_field and inner == _BYTES:
-                name = bytes(content).decode()
+                name = bytes(part).decode()
             elif field == blob_field and inner == _BYTES:
-                blobs.append(content)
+                budget.step(_STEPS_OF_A_BLOB)
+                blobs.append(part)
         for index, blob in enumerate(blobs):
             key = f"{name}/{index}"
+            budget.take(len(key), "a layer's name")
             if key in arrays:
                 raise ValueError(f"two layers are called {name!r}")
-            arrays[key] = _blob(key, blob)
+            arrays[key] = _blob(key, blob, budget)
     if not layers:
         raise ValueError("it has no layers")
     return arrays
 
 
-def _blob(name: str, content: memoryview) -> np.ndarray:
+def _blob(name: str, content: memoryview, budget: Budget) -> np.ndarray:
     old, shape = {}, None
     parts: dict[int, list[memoryview]] = {_DATA: [], _DOUBLE_DATA: []}
-    for field, kind, value in _fields(content):
+    for field, kind, value in _fields(content, budget):
         if field in _OLD_SHAPE and kind == _VARINT:
             old[field] = value
         elif field == _SHAPE and kind == _BYTES:
-            shape = _dimensions(value)
-        elif field in parts and kind in (_BYTES, _FIXED32, _FIXED64):
+            shape = _dimensions(value, budget)
+        elif field in parts and kind in (_BYTES, _NUMBERS[field][1]):
             parts[field].append(value)
-    is_double = bool(parts[_DOUBLE_DATA])
-    data = b"".join(parts[_DOUBLE_DATA if is_double else _DATA])
-    dtype = np.dtype("<f8" if is_double else "<f4")
+    if parts[_DATA] and parts[_DOUBLE_DATA]:
+        raise ValueError(f"{name} has numbers in single and in double precision")
+    field = _DOUBLE_DATA if parts[_DOUBLE_DATA] else _DATA
+    dtype = np.dtype(_NUMBERS[field][0])
+    # Packed, as Caffe writes them, they are one part, of which the array is a view.
+    data = parts[field][0] if len(parts[field]) == 1 else b"".join(parts[field])
     if len(data) % dtype.itemsize:
         raise ValueError(f"{name} ends within a number")
-    values = np.frombuffer(data, dtype)
+    budget.take(len(data), name)
+    values = np.frombuffer(data, dtype) if len(data) else np.zeros(0, dtype)
     if shape is None:
         shape = [old.get(field, 1) for field in _OLD_SHAPE] if old else [len(values)]
     # Negative numbers are huge ones in this format.
     if math.prod(shape) != len(values):
         raise ValueError(f"{name} has {len(values)} numbers for the shape {tuple(shape)}")
     with np.errstate(over="ignore"):
-        single = values.astype(np.float32)
-    if is_double and np.isinf(single[np.isfinite(values)]).any():
+        single = values.astype(np.float32, copy=False)
+    if field == _DOUBLE_DATA and np.isinf(single[np.isfinite(values)]).any():
         raise ValueError(f"{name} holds numbers beyond float32")
     return single.reshape(shape)
 
 
-def _dimensions(content: memoryview) -> list[int]:
+def _dimensions(content: memoryview, budget: Budget) -> list[int]:
     shape: list[int] = []
-    for field, kind, value in _fields(content):
+    for field, kind, value in _fields(content, budget):
+        at = 0
         if field == 1 and kind == _VARINT:
             shape.append(value)
-        elif field == 1 and kind == _BYTES:
-            at = 0
-            while at < len(value):
-                number, at = _varint(value, at)
-                shape.append(number)
-    if len(shape) > 32:
-        raise ValueError(f"a blob has {len(shape)} dimensions")
+        while field == 1 and kind == _BYTES and at < len(value):
+            number, at = _varint(value, at)
+            shape.append(number)
+            if len(shape) > _MOST_DIMENSIONS:
+                break
+        if len(shape) > _MOST_DIMENSIONS:
+            raise ValueError(f"a blob has more than {_MOST_DIMENSIONS} dimensions")
     return shape
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+def _fields(data: memoryview, budget: Budget) -> Iterator[tuple[int, int, int | memoryview]]:
     """Yields field number, wire type and value of a message."""
     at = 0
     while at < len(data):
+        budget.step(_STEPS_OF_A_FIELD)
         tag, at = _varint(data, at)
         number, kind = tag >> 3, tag & 7
         if kind == _VARINT:
@@ -102,7 +119,10 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
         else:
             raise ValueError(f"byte {at} has the wire type {kind}, which protobuf does not use")
         if length > len(data) - at:
-            raise ValueError(f"a field is {length:,} bytes long where {len(data) - at:,} are left")
+            raise ValueError(
+                f"it is cut short or damaged: a field is {length:,} bytes long where "
+                f"{len(data) - at:,} are left"
+            )
         yield number, kind, data[at : at + length]
         at += length
 
