@@ -115,10 +115,13 @@ def report(
         tables += coverage_tables.details(found[0], _SIZES.value)
     for table in tables:
         cli.print_table(table.terminal())
-    Console().print(coverage_tables.EXPLANATION, highlight=False)
+    Console().print(coverage_tables.EXPLANATION, highlight=False, markup=False)
     values = [coverage_groups.as_json(one, _SIZES.value) for one in found]
     (folder / "coverage.json").write_text(json.dumps(values, indent=1) + "\n")
-    picture = None if source is None else Image.fromarray(images.decode(source[0].image))
+    picture = None
+    if source is not None:
+        with images.memory_limit(None):  # it was decoded when the data set was prepared
+            picture = Image.fromarray(images.decode(source[0].image))
     page = coverage_page.page(found, measured_on=_SIZES.value, picture=picture)
     (folder / "coverage.html").write_text(page)
     log.info("Written: %s and coverage.json", folder / "coverage.html")

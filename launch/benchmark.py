@@ -21,6 +21,7 @@ import numpy as np
 from absl import flags
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from launch import cli
 from launch.benchmark_torchvision import time_torchvision
@@ -93,7 +94,8 @@ def main() -> None:
             "timings": [timing._asdict() for timing in timings],
         }
         pathlib.Path(_OUTPUT.value).write_text(json.dumps(figures, indent=2) + "\n")
-    table = Table(title=f"{experiment.name}, {jax.device_count()} x {device}: ms an image")
+    title = Text(f"{experiment.name}, {jax.device_count()} x {device}: ms an image")
+    table = Table(title=title)
     for heading in ("", "median", "least", "most", "batch", "first call, s"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, *times, batch_size, first in timings:

@@ -16,7 +16,9 @@ import rich.table
 from absl import app, flags
 from ml_collections import config_flags
 
+from launch import pipes
 from ssd_jax import config
+from ssd_jax.data import images
 from ssd_jax.train.report import NonFiniteLossError
 
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error, and JAX's own log.")
@@ -29,6 +31,8 @@ COMPILATION_CACHE = flags.DEFINE_string(
 # What a user's input can cause; anything else is a defect of ours and keeps its traceback.
 USER_ERRORS = (ValueError, OSError, NonFiniteLossError)
 
+# What a shell reports of a program that Ctrl-C ended: 128 + 2.
+INTERRUPTED = 130
 # Libraries that log the tracebacks of errors that they raise, too: Orbax, a page for each array.
 _TALKATIVE = ("absl", "asyncio")
 
@@ -83,6 +87,17 @@ def define_trained() -> tuple[flags.FlagHolder, flags.FlagHolder]:
     )
     flags.mark_flags_as_mutual_exclusive(["workdir", "weights"], required=True)
     return workdir, weights
+
+
+def define_max_picture_mib() -> flags.FlagHolder:
+    """Defines --max_picture_mib, of commands that decode pictures which nobody has looked at."""
+    return flags.DEFINE_integer(
+        "max_picture_mib",
+        images.DEFAULT_LIMIT_MIB,
+        "The memory that one picture may take while it is decoded, 16 to 24 bytes a pixel; a "
+        "picture whose header promises more is refused.",
+        lower_bound=1,
+    )
 
 
 def define_distributed() -> flags.FlagHolder:
@@ -170,7 +185,10 @@ def _in_a_line(error: Exception) -> str:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a command's `main`: exit status 0, or what it returns, or 1 with an error in a line."""
+    """Runs a command's `main`: exit status 0, or what it returns, or 1 with an error in a line.
+
+    Ctrl-C is status 130, and a reader that leaves (`| head`) 141, both without a traceback.
+    """
 
     def guarded(argv: Sequence[str]) -> int | None:
         del argv
@@ -186,11 +204,18 @@ def run(main: Callable[[], int | None]) -> None:
             jax.config.update("jax_compilation_cache_dir", cache)
         try:
             return main()
+        except BrokenPipeError:
+            raise  # for `pipes`
         except USER_ERRORS as error:
             if DEBUG.value:
                 raise
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            if DEBUG.value:
+                raise
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
 
     def parse(argv: Sequence[str]) -> list[str]:
         # ml_collections keeps a missing file for the first use.
@@ -205,4 +230,5 @@ def run(main: Callable[[], int | None]) -> None:
             print(f"error: in the flags: {_in_a_line(error)}", file=sys.stderr)
             sys.exit(1)
 
-    app.run(guarded, flags_parser=parse)
+    with pipes.reader_may_leave():
+        app.run(guarded, flags_parser=parse)

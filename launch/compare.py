@@ -9,6 +9,7 @@ import sys
 from absl import flags
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from launch import cli
 from ssd_jax.study import comparison
@@ -30,9 +31,11 @@ def main() -> int:
     table.add_column("config")
     table.add_column("seeds", justify="right")
     for name in (shown := [n for n in names if any(each.get(n) for each in scores)]):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(Text(name), justify="right", no_wrap=True)  # not read as markup
     for row, each in zip(rows, scores, strict=True):
-        table.add_row(row.name, str(len(row.seeds)), *(str(each.get(n) or "-") for n in shown))
+        table.add_row(
+            Text(row.name), str(len(row.seeds)), *(str(each.get(n) or "-") for n in shown)
+        )
     # Into a file or a pipe the whole table, whatever its width.
     Console(width=None if sys.stdout.isatty() else 40 + 14 * len(shown)).print(table)
     return 0

@@ -66,7 +66,9 @@ def from_workdir() -> Trained:
     workdir = pathlib.Path(WORKDIR.value)
     trained = config.load(workdir / config.FILE)
     experiment = cli.experiment_from(CONFIG, workdir)
-    experiment = config.with_classes(experiment, trained.class_names, str(workdir))
+    experiment = config.with_classes(
+        experiment, trained.class_names, str(workdir), trained.category_ids
+    )
     variables = checkpoint.load_variables(workdir, which=CHECKPOINT.value)
     return Trained(experiment, variables, workdir / "evaluation")
 

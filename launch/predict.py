@@ -2,9 +2,17 @@
 
 python -m launch.predict --workdir DIR --input FILE_OR_DIR [FILE_OR_DIR ...] --output DIR
 python -m launch.predict --weights FILE ...    # that launch.import_weights wrote
+
+--output is a new folder or an empty one: nothing is written over. Each picture is drawn as a PNG
+of its name, and detections.json grows with it, so whatever ends the command keeps what was done. Of
+a file with several pictures (GIF, MPO, TIFF) the first is read.
+
+detections.json has COCO's results format. category_id is the number that the training data's
+annotations give the class, and image_id is the picture's name, or its number where the name is one:
+000000000139.jpg is 139, as in COCO (ssd_jax/data/picture_files.py has the rules for names that
+collide).
 """
 
-import collections
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -14,88 +22,109 @@ from PIL import Image
 
 from launch import cli
 from ssd_jax import draw
-from ssd_jax.data import images
-from ssd_jax.evaluate.coco_results import write_coco_results
+from ssd_jax.data import images, picture_files
+from ssd_jax.evaluate.coco_results import GrowingResults
 from ssd_jax.predict import Picture, Predictor
 
 WORKDIR, WEIGHTS = cli.define_trained()
 INPUT = flags.DEFINE_multi_string(
     "input", [], "A picture, or a folder that is searched for pictures; may be repeated."
 )
-OUTPUT = flags.DEFINE_string("output", None, "Receives the pictures and detections.json.")
+OUTPUT = flags.DEFINE_string(
+    "output", None, "A new folder, which receives the pictures and detections.json."
+)
 flags.mark_flag_as_required("output")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a step.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Pictures at a time.", lower_bound=1)
 MIN_SCORE = flags.DEFINE_float(
     "min_score", 0.4, "Of the detections that are drawn; detections.json has all."
 )
-
-
-def find_pictures(inputs: list[str]) -> list[pathlib.Path]:
-    """Returns the picture files of the inputs, folders searched to their depth, in order.
-
-    Raises:
-      ValueError: for an input that is not there, or where there is no picture at all.
-    """
-    found: dict[pathlib.Path, None] = {}
-    suffixes = set(Image.registered_extensions())
-    for name in inputs:
-        path = pathlib.Path(name)
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
-            found |= dict.fromkeys(inside)
-        elif path.is_file():
-            found[path] = None
-        else:
-            raise ValueError(f"--input: no file or folder {name}")
-    if not found:
-        raise ValueError(f"--input: no pictures in {', '.join(inputs) or 'nothing: name some'}")
-    return list(found)
-
-
-def image_ids(paths: list[pathlib.Path]) -> list[str]:
-    """Returns a name for each file: its own without the suffix, its path where two are the same."""
-    times = collections.Counter(path.stem for path in paths)
-    return [p.stem if times[p.stem] == 1 else p.as_posix().replace("/", "_") for p in paths]
+MAX_PICTURE_MIB = cli.define_max_picture_mib()
 
 
 def main() -> int:
     """Runs the command; 1 when some of the files could not be read, the rest being done."""
-    paths = find_pictures([*INPUT.value, *cli.positional()])
+    try:
+        files = picture_files.find([*INPUT.value, *cli.positional()])
+    except ValueError as error:
+        raise ValueError(f"--input: {error}") from None
     if WEIGHTS.value:
         predictor = Predictor.from_file(pathlib.Path(WEIGHTS.value), batch_size=BATCH_SIZE.value)
     else:
         predictor = Predictor.from_workdir(
             pathlib.Path(WORKDIR.value), which=CHECKPOINT.value, batch_size=BATCH_SIZE.value
         )
-    output = pathlib.Path(OUTPUT.value)
-    output.mkdir(parents=True, exist_ok=True)
+    output = new_folder(pathlib.Path(OUTPUT.value))
+    names = {file.image_id: file.name for file in files}
     unreadable = []
 
     def readable() -> Iterator[Picture]:
-        for path, image_id in zip(paths, image_ids(paths), strict=True):
+        for file in files:
             try:
-                yield Picture(image_id, images.decode(path.read_bytes()))
+                with images.memory_limit(MAX_PICTURE_MIB.value):
+                    pixels = images.decode(file.path)
             except (ValueError, OSError) as error:
-                unreadable.append(path)
-                print(f"error: {path}: {error}", file=sys.stderr)
+                unreadable.append(file.path)
+                print(f"error: {error}", file=sys.stderr)
+            else:
+                yield Picture(file.image_id, pixels)
 
-    detections = []
-    for picture, found in predictor(readable()):
-        shown = found.scores >= MIN_SCORE.value
-        draw.draw_detections(
-            picture.image,
-            found.boxes_xyxy[shown],
-            found.labels[shown],
-            found.scores[shown],
-            predictor.class_names,
-        ).save(output / f"{picture.image_id}.png")
-        detections.append(found)
-    write_coco_results(output / "detections.json", detections)
-    print(f"{len(detections)} pictures and detections.json are in {output}")
+    done = 0
+    results = GrowingResults(output / picture_files.RESULTS, category_ids=predictor.category_ids)
+    try:
+        with results:
+            for picture, found in predictor(readable()):
+                results.add(found)
+                shown = found.scores >= MIN_SCORE.value
+                drawn = draw.draw_detections(
+                    picture.image,
+                    found.boxes_xyxy[shown],
+                    found.labels[shown],
+                    found.scores[shown],
+                    predictor.class_names,
+                )
+                save_new(drawn, output / f"{names[picture.image_id]}.png")
+                done += 1
+    except BaseException:
+        print(
+            f"stopped after {done} of {len(files)} pictures; what was found in them is in {output}",
+            file=sys.stderr,
+        )
+        raise
+    print(f"{done} pictures and detections.json are in {output}")
     if unreadable:
-        print(f"{len(unreadable)} of {len(paths)} files could not be read", file=sys.stderr)
+        print(f"{len(unreadable)} of {len(files)} files could not be read", file=sys.stderr)
     return 1 if unreadable else 0
+
+
+def new_folder(path: pathlib.Path) -> pathlib.Path:
+    """Makes the folder for the results.
+
+    Raises:
+      ValueError: where something stands there that might be written over or mixed up with them.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise ValueError(
+            f"--output: {path} is not empty, and results are neither written over files nor mixed "
+            "with others; name a new folder"
+        )
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"--output: {path} is {images.file_kind(path)}; name a new folder")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def save_new(picture: Image.Image, path: pathlib.Path) -> None:
+    """Writes a PNG where no file is yet, all of it or nothing."""
+    with path.open("xb") as file:
+        try:
+            picture.save(file, "PNG")
+            file.flush()
+        except BaseException as error:
+            path.unlink()
+            if isinstance(error, OSError):  # of a full disk, without the name
+                raise OSError(error.errno, error.strerror, str(path)) from None
+            raise
 
 
 if __name__ == "__main__":

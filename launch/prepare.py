@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ssd_jax.data import coco, folder_scenes, preparation, shapes, voc
+from launch import pipes
+from ssd_jax.data import coco, folder_scenes, images, preparation, shapes, voc
 from ssd_jax.data.examples import Dataset, Problem
 
 _FORMAT = flags.DEFINE_enum(
@@ -63,6 +64,13 @@ _MAX_OVERLAP = flags.DEFINE_float(
     "max_overlap", 0.2, "image_folder_scenes: largest IoU of two objects."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "scenes: another seed gives others.")
+_MAX_PICTURE_MIB = flags.DEFINE_integer(
+    "max_picture_mib",
+    images.DEFAULT_LIMIT_MIB,
+    "The memory that one picture may take while it is decoded, 16 to 24 bytes a pixel; a picture "
+    "whose header promises more is refused.",
+    lower_bound=1,
+)
 
 _SHOWN_PROBLEMS = 20
 
@@ -85,6 +93,12 @@ def main(argv: list[str]) -> None:
     if summary.left_out:
         _print_problems(summary.left_out, "Left out")
         print(f"All of it: {summary.folder / preparation.LEFT_OUT_FILE}", file=sys.stderr)
+
+
+def run(argv: list[str]) -> None:
+    """Runs the command with the memory that a picture may take."""
+    with images.memory_limit(_MAX_PICTURE_MIB.value):
+        main(argv)
 
 
 def _open() -> Dataset:
@@ -205,4 +219,5 @@ def _print_problems(problems: list[Problem], heading: str) -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["format", "name"])
-    app.run(main)
+    with pipes.reader_may_leave():
+        app.run(run)

@@ -49,7 +49,9 @@ def main() -> int:
             f"{experiment.model.backbone} at {experiment.model.image_size}"
         )
     source = records.open_source(experiment.data.train, experiment.data.data_dir)
-    experiment = config.with_classes(experiment, source.class_names, experiment.data.train)
+    experiment = config.with_classes(
+        experiment, source.class_names, experiment.data.train, source.category_ids
+    )
     experiment = dataclasses.replace(
         experiment, name=f"torchvision {torchvision.__version__} ssd300_vgg16"
     )

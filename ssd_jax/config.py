@@ -212,6 +212,7 @@ class Experiment:
     init_only: tuple[str, ...] = ()  # patterns of what to take of them, as "backbone/*"; (): all
     init_partial: bool = False  # leave fresh what has another shape there; otherwise an error
     class_names: tuple[str, ...] = ()  # without background; (): from the data set
+    category_ids: tuple[int, ...] = ()  # their numbers in the annotations; (): from the data set
 
 
 # The saved config of a run, in its workdir.
@@ -281,13 +282,19 @@ def load(path: pathlib.Path) -> Experiment:
         raise ValueError(f"{path}: {error}") from None
 
 
-def with_classes(experiment: Experiment, class_names: tuple[str, ...], source: str) -> Experiment:
+def with_classes(
+    experiment: Experiment,
+    class_names: tuple[str, ...],
+    source: str,
+    category_ids: tuple[int, ...] = (),
+) -> Experiment:
     """Returns the experiment with the classes that its data set decides.
 
     Args:
       experiment: its own class names or number of classes, where given, must be the same.
       class_names: of the data set, without background.
       source: the data set's name, for the error.
+      category_ids: the numbers of the classes in its annotations; (): those of the experiment.
 
     Raises:
       ValueError: where the config names other classes, or another number of them, or has logits
@@ -309,7 +316,12 @@ def with_classes(experiment: Experiment, class_names: tuple[str, ...], source: s
             f"{len(class_names)} classes, which with the background are {num_classes}"
         )
     model = dataclasses.replace(experiment.model, num_classes=num_classes)
-    return dataclasses.replace(experiment, model=model, class_names=class_names)
+    return dataclasses.replace(
+        experiment,
+        model=model,
+        class_names=class_names,
+        category_ids=category_ids or experiment.category_ids,
+    )
 
 
 def differences(old: Experiment, new: Experiment) -> dict[str, tuple[Any, Any]]:

@@ -11,9 +11,10 @@ from jaxtyping import PyTree, UInt8
 
 from ssd_jax import config, detectors
 from ssd_jax.data.images import place
+from ssd_jax.data.records import COCO_CATEGORY_IDS
 from ssd_jax.evaluate.evaluator import in_pixels, make_detect_step
 from ssd_jax.evaluate.ground_truth import ImageDetections
-from ssd_jax.pretrained import detector_file
+from ssd_jax.pretrained import class_names, detector_file
 from ssd_jax.sharding import data_mesh, put_batch, replicated
 from ssd_jax.train import checkpoint
 
@@ -30,6 +31,7 @@ class Predictor:
 
     Attributes:
       class_names: without background; label l is class_names[l - 1].
+      category_ids: what the annotations call the classes, in the same order.
       experiment: the config of the detector.
     """
 
@@ -51,6 +53,7 @@ class Predictor:
         """
         self.experiment = experiment
         self.class_names = experiment.class_names
+        self.category_ids = _category_ids(experiment)
         self._mesh = data_mesh()
         self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
         if detector is None:
@@ -100,3 +103,13 @@ class Predictor:
                 one = jax.tree.map(lambda x, slot=slot: x[slot], found)
                 height, width = picture.image.shape[:2]
                 yield picture, in_pixels(one, picture.image_id, height, width)
+
+
+def _category_ids(experiment: config.Experiment) -> tuple[int, ...]:
+    """Returns the numbers of the classes: those of the training data, of COCO's 80, or 1, 2, ..."""
+    if experiment.category_ids:
+        return experiment.category_ids
+    names = experiment.class_names
+    if names == class_names.released(len(COCO_CATEGORY_IDS) + 1):
+        return COCO_CATEGORY_IDS
+    return tuple(range(1, len(names) + 1))

@@ -277,7 +277,8 @@ class _LoadBatch:
                 continue
             record = self.source[index]
             try:
-                image = images.decode(record.image, canvas_size=self.canvas_size)
+                with images.memory_limit(None):  # it was decoded when the data set was prepared
+                    image = images.decode(record.image, canvas_size=self.canvas_size)
             except ValueError as error:
                 raise ValueError(
                     f"pipeline: record {index} ({record.image_id}): {error}"

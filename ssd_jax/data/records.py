@@ -133,7 +133,7 @@ class _Part:
         self._corner_shift = 1.0 if name.split("/")[0] == "voc" else 0.0
 
     def record(self, index: int) -> Record:
-        row = self.rows[index]
+        row = self._row(index)
         objects = row["objects"]
         image = row["image"]
         if "image/height" in row:
@@ -159,6 +159,23 @@ class _Part:
             crowd=np.array(objects.get("is_crowd", none), bool).reshape(-1),
             area=np.array(objects.get("area", sides.prod(axis=1)), np.float32).reshape(-1),
         )
+
+    def _row(self, index: int) -> dict:
+        try:
+            return self.rows[index]
+        except Exception as error:  # RuntimeError of array_record, DecodeError of protobuf, ...
+            raise ValueError(
+                f"records: record {index} of {self.spec} cannot be read from {self._file(index)}: "
+                f"{error}; the file is damaged or not all there: copy or prepare the data set again"
+            ) from error
+
+    def _file(self, index: int) -> str:
+        """Returns the file that a row is in."""
+        for part in self.rows.dataset_info.splits[self.rows.split].file_instructions:
+            if index < part.take:
+                return part.filename
+            index -= part.take
+        return "a file that is not listed"
 
 
 def _find(name: str, data_dir: pathlib.Path) -> pathlib.Path:

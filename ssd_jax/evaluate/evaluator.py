@@ -18,7 +18,7 @@ from ssd_jax.data import images, pipeline, records
 from ssd_jax.data.augment import warp
 from ssd_jax.detectors import Detector
 from ssd_jax.evaluate import coco_results, metrics, plots, voc_ap
-from ssd_jax.evaluate.ground_truth import GroundTruth, ImageDetections
+from ssd_jax.evaluate.ground_truth import GroundTruth, ImageDetections, tabulate_objects
 from ssd_jax.sharding import batch_split, check_batch_size, data_mesh, put_batch, replicated
 from ssd_jax.types import Detections
 
@@ -26,6 +26,9 @@ DetectStep = Callable[[PyTree, Array, Array], Detections]
 
 # A picture shows the detections that a user would act on, not the tail that the metrics need.
 SHOWN_SCORE = 0.4
+
+# Pixels. A box narrower than detections.json can write has no area.
+LEAST_SIDE = 1e-3
 
 
 def make_detect_step(detector: Detector, mesh: Mesh) -> DetectStep:
@@ -49,14 +52,15 @@ def make_detect_step(detector: Detector, mesh: Mesh) -> DetectStep:
 
 
 def in_pixels(found: Detections, image_id: str, height: int, width: int) -> ImageDetections:
-    """Returns one image's valid detections in pixels of its original picture, clipped to it."""
+    """Returns one image's valid detections in pixels of its original picture, clipped to it.
+
+    A box of which nothing is left inside the picture is dropped.
+    """
     unit = np.array((width, height) * 2, np.float64)
-    return ImageDetections(
-        image_id=image_id,
-        boxes_xyxy=np.clip(found.boxes_xyxy[found.valid].astype(np.float64), 0, 1) * unit,
-        scores=found.scores[found.valid],
-        labels=found.labels[found.valid],
-    )
+    boxes = np.clip(found.boxes_xyxy.astype(np.float64), 0, 1) * unit
+    is_empty = (boxes[:, 2:] - boxes[:, :2] < LEAST_SIDE).any(axis=1)  # not so for a NaN
+    kept = found.valid & ~is_empty
+    return ImageDetections(image_id, boxes[kept], found.scores[kept], found.labels[kept])
 
 
 def ground_truth(record: records.Record) -> GroundTruth:
@@ -117,9 +121,9 @@ class Evaluation(NamedTuple):
         for i in chosen:
             truth, found = self.ground_truths[i], self.detections[i]
             shown = found.scores >= SHOWN_SCORE
-            picture = draw.draw_ground_truth(
-                images.decode(self.source[int(i)].image), truth.boxes_xyxy, truth.labels, names
-            )
+            with images.memory_limit(None):  # it was decoded when the data set was prepared
+                pixels = images.decode(self.source[int(i)].image)
+            picture = draw.draw_ground_truth(pixels, truth.boxes_xyxy, truth.labels, names)
             pictures.append(
                 draw.draw_detections(
                     picture,
@@ -152,8 +156,8 @@ class Evaluator:
           source: NAME:SPLIT; default the config's `data.eval`.
 
         Raises:
-          ValueError: where the data set is not there, has other classes than the experiment, or the
-            batch does not fit the devices.
+          ValueError: where the data set is not there, has other classes than the experiment or
+            objects that cannot be scored, or the batch does not fit the devices.
         """
         self._mesh = data_mesh() if mesh is None else mesh
         self._spec = experiment.evaluate
@@ -164,6 +168,10 @@ class Evaluator:
         self.source = records.open_source(name, experiment.data.data_dir)
         config.with_classes(experiment, self.source.class_names, name)
         self._ground_truths = [ground_truth(record) for record in self.source]
+        try:  # before an hour of training, not after it
+            tabulate_objects(self._ground_truths, num_classes=len(self.source.class_names) + 1)
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be evaluated: {error}") from None
         self._detect = make_detect_step(detector, self._mesh)
 
     def run(self, variables: PyTree) -> Evaluation:

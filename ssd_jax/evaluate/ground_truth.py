@@ -69,15 +69,13 @@ def tabulate(
       num_classes: C, background included.
 
     Raises:
-      ValueError: for no image at all, an image given twice, detections of an unknown image, arrays
-        of the wrong shape, labels outside 1 .. C-1, scores or corners that are not finite, boxes
-        that are inside out.
+      ValueError: for ground truth that `tabulate_objects` refuses, an image given twice, detections
+        of an unknown image, arrays of the wrong shape, labels outside 1 .. C-1, scores or corners
+        that are not finite, boxes that are inside out.
     """
+    objects = tabulate_objects(ground_truths, num_classes=num_classes)
     detections = list(detections)
     position = {truth.image_id: i for i, truth in enumerate(ground_truths)}
-    if not position:
-        raise ValueError("ground_truth.tabulate: expected at least one image, got none")
-    _check_ids("ground truth", ground_truths)
     _check_ids("detections", detections)
     for found in detections:
         if found.image_id not in position:
@@ -85,7 +83,33 @@ def tabulate(
                 f"ground_truth.tabulate: detections of image '{found.image_id}', which is not "
                 f"among the {len(position)} images of the ground truth"
             )
+    found_positions = np.array([position[x.image_id] for x in detections], np.int64)
+    found = DetectionTable(
+        image=np.repeat(found_positions, _counts("detections", detections, first_column=1)),
+        boxes_xyxy=_stack([x.boxes_xyxy for x in detections], np.float64, 4),
+        scores=_stack([x.scores for x in detections], np.float64),
+        labels=_stack([x.labels for x in detections], np.int64),
+    )
+    image_ids = [truth.image_id for truth in ground_truths]
+    _check_values("detections", found, found.scores, num_classes, image_ids)
+    return objects, found
 
+
+def tabulate_objects(ground_truths: Sequence[GroundTruth], *, num_classes: int) -> ObjectTable:
+    """Checks the ground truth and lays it out as one table.
+
+    Args:
+      ground_truths: every image of the data set, those without objects too.
+      num_classes: C, background included.
+
+    Raises:
+      ValueError: for no image at all, an image given twice, arrays of the wrong shape, labels
+        outside 1 .. C-1, areas or corners that are not finite, negative areas, boxes that are
+        inside out; with the image and the remedy.
+    """
+    if not ground_truths:
+        raise ValueError("ground_truth.tabulate: expected at least one image, got none")
+    _check_ids("ground truth", ground_truths)
     truth_counts = _counts("ground truth", ground_truths, first_column=3)
     objects = ObjectTable(
         image=np.repeat(np.arange(len(ground_truths)), truth_counts),
@@ -95,26 +119,22 @@ def tabulate(
         crowd=_stack([x.crowd for x in ground_truths], bool),
         area=_stack([x.area for x in ground_truths], np.float64),
     )
-    found_positions = np.array([position[x.image_id] for x in detections], np.int64)
-    found = DetectionTable(
-        image=np.repeat(found_positions, _counts("detections", detections, first_column=1)),
-        boxes_xyxy=_stack([x.boxes_xyxy for x in detections], np.float64, 4),
-        scores=_stack([x.scores for x in detections], np.float64),
-        labels=_stack([x.labels for x in detections], np.int64),
-    )
     image_ids = [truth.image_id for truth in ground_truths]
     _check_values("ground truth", objects, objects.area, num_classes, image_ids)
-    _check_values("detections", found, found.scores, num_classes, image_ids)
-    return objects, found
+    return objects
 
 
 def _check_ids(side: str, entries: Sequence[GroundTruth] | Sequence[ImageDetections]) -> None:
     """Raises where an image occurs twice."""
-    seen = set()
-    for entry in entries:
-        if entry.image_id in seen:
-            raise ValueError(f"ground_truth.tabulate: {side} of image '{entry.image_id}' twice")
-        seen.add(entry.image_id)
+    first: dict[str, int] = {}
+    for number, entry in enumerate(entries):
+        if entry.image_id in first:
+            raise ValueError(
+                f"ground_truth.tabulate: {side} of image '{entry.image_id}' twice, as number "
+                f"{first[entry.image_id]} and {number}: name no picture twice, and give pictures "
+                "of different splits different ids"
+            )
+        first[entry.image_id] = number
 
 
 def _counts(
@@ -157,11 +177,15 @@ def _check_values(
         (np.isfinite(boxes).all(axis=1) & np.isfinite(numbers), "finite corners, areas and scores"),
         ((boxes[:, :2] <= boxes[:, 2:]).all(axis=1), "x0 <= x1 and y0 <= y1"),
     )
+    remedy = ""
+    if isinstance(table, ObjectTable):
+        rules = (*rules, (table.area >= 0, "an area of at least 0"))
+        remedy = "; correct the annotation and prepare the data set again"
     for kept, expected in rules:
         if not kept.all():
             row = np.flatnonzero(~kept)[0]
             raise ValueError(
                 f"ground_truth.tabulate: expected {expected}, got label {table.labels[row]}, box "
                 f"{boxes[row].tolist()}, {numbers[row]} in the {side} of image "
-                f"'{image_ids[table.image[row]]}'"
+                f"'{image_ids[table.image[row]]}'{remedy}"
             )

@@ -25,7 +25,9 @@ class TextTable(NamedTuple):
         title = rich.text.Text(self.title)
         table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD, title_justify="left")
         for i, heading in enumerate(self.headings):
-            table.add_column(heading, justify="right" if i else "left", no_wrap=True)
+            table.add_column(
+                rich.text.Text(heading), justify="right" if i else "left", no_wrap=True
+            )
         for row in self.rows:
             table.add_row(*map(rich.text.Text, row))
         return table

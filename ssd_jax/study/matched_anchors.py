@@ -50,7 +50,8 @@ def matched_anchors(
 
 def picture(record: Record, matched: MatchedAnchors, class_names: tuple[str, ...]) -> Image.Image:
     """Returns the picture with its objects (dashed) and their anchors, in their class's colour."""
-    pixels = images.decode(record.image)
+    with images.memory_limit(None):  # it was decoded when the data set was prepared
+        pixels = images.decode(record.image)
     height, width = pixels.shape[:2]
     scale = np.array((width, height, width, height), np.float64)
     annotated = draw.draw_ground_truth(

@@ -17,7 +17,7 @@ STATES = ("finished", "running", "stopped", "failed", "waiting")
 
 # What may differ between a trial as it was begun and as it is asked for now.
 _FREE_FIELDS = (
-    *("data.data_dir", "data.num_workers", "model.num_classes", "class_names"),
+    *("data.data_dir", "data.num_workers", "model.num_classes", "class_names", "category_ids"),
     *("train.steps", "train.log_every", "train.eval_every", "train.checkpoint_every"),
     *("train.keep_recent", "train.keep_best", "train.num_pictures"),
 )

@@ -64,7 +64,9 @@ def train(
     mesh = sharding.data_mesh(devices)
     sharding.check_batch_size(mesh, spec.batch_size, "config.train.batch_size")
     source = records.open_source(experiment.data.train, experiment.data.data_dir)
-    experiment = config.with_classes(experiment, source.class_names, experiment.data.train)
+    experiment = config.with_classes(
+        experiment, source.class_names, experiment.data.train, source.category_ids
+    )
     _check_objects(source, experiment)
     detector = detectors.build(experiment)
     optimizer = optimizers.build(experiment.optimizer, spec.steps)

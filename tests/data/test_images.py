@@ -1,5 +1,10 @@
 import io
+import os
 import pathlib
+import struct
+import threading
+import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -100,10 +105,169 @@ def test_an_impossible_orientation_is_upright():
     np.testing.assert_array_equal(images.decode(encoded), noise(4, 6))
 
 
-def test_the_first_frame_of_an_animation():
-    frames = [Image.new("L", (7, 5), value) for value in (10, 200)]
-    encoded = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+@pytest.mark.parametrize("file_format", ["GIF", "TIFF", "MPO", "PNG", "WEBP"])
+def test_the_first_picture_of_a_file_with_several(file_format):
+    frames = [Image.new("RGB", (7, 5), (value,) * 3) for value in (10, 200)]
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    encoded = saved(frames[0], file_format, save_all=True, append_images=frames[1:], **options)
     assert (images.decode(encoded) == 10).all()
+
+
+def phone_exif(orientation, *, order="<", extra=()):
+    """EXIF as bytes, with further (tag, type, count, value) entries that no encoder would write."""
+    entries = [(0x0112, 3, 1, struct.pack(order + "HH", orientation, 0)), *extra]
+    body = struct.pack(order + "H", len(entries))
+    for tag, kind, count, value in sorted(entries):
+        body += struct.pack(order + "HHI", tag, kind, count) + value.ljust(4, b"\0")
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    return b"Exif\0\0" + head + struct.pack(order + "I", 8) + body + bytes(4)
+
+
+# What cameras and gallery programs leave behind, and exif_transpose cannot write again.
+PHONES = {
+    "a thumbnail offset behind the end": [(0x0201, 4, 1, b"\xff\xff\0\0")],
+    "a GPS block behind the end": [(0x8825, 4, 1, b"\xff\xff\xff\0")],
+    "an EXIF block that is itself": [(0x8769, 4, 1, b"\x08\0\0\0")],
+    "a rational over zero": [(0x011A, 5, 1, b"\x08\0\0\0")],
+    "text as a number": [(0x0128, 2, 4, b"ab\0\0")],
+    "an unknown type": [(0x010F, 77, 1, b"\0\0\0\0")],
+    "a size of a gigabyte": [(0x010E, 2, 2**30, b"\x08\0\0\0")],
+    "signed where unsigned is meant": [(0x0100, 9, 1, b"\xff\xff\xff\xff")],
+}
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("name", PHONES)
+def test_a_picture_is_turned_by_its_orientation_whatever_else_exif_says(name, order):
+    stored = np.kron(noise(3, 4), np.ones((16, 16, 1), np.uint8))
+    tags = phone_exif(6, order=order, extra=PHONES[name])
+    encoded = encode(stored, "JPEG", quality=100, subsampling=0, exif=tags)
+    assert images.orientation(encoded) == 6
+    assert images.upright_size(encoded) == (64, 48)
+    decoded = images.decode(encoded).astype(int)
+    assert np.abs(decoded - UPRIGHT[6](stored)).max() <= 4
+    assert images.decode(encoded, canvas_size=(32, 24)).shape == (32, 24, 3)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0II*\0",
+        b"Exif\0\0" + b"\xff" * 40,
+        b"Exif\0\0II*\0\xff\xff\xff\x7f",
+        phone_exif(6)[:20],
+        b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>",
+    ],
+)
+def test_broken_exif_is_that_of_an_upright_picture(tags):
+    stored = np.full((5, 7, 3), 90, np.uint8)
+    encoded = encode(stored, "JPEG", exif=tags)
+    assert images.orientation(encoded) == 1
+    np.testing.assert_array_equal(images.decode(encoded), stored)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(RuntimeError, NotImplementedError, AttributeError, TypeError, SyntaxError, MemoryError),
+        *(IndexError, KeyError, OverflowError, EOFError, RecursionError, OSError, ValueError),
+        *(struct.error, zlib.error, Image.DecompressionBombError, UserWarning),
+    ],
+)
+def test_whatever_pillow_raises_is_a_value_error_with_the_name(error, monkeypatch, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(noise(5, 7)))
+
+    def fails(self):
+        raise error("out of luck")
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fails)
+    for read in (images.decode, images.upright_size, images.orientation):
+        with pytest.raises(ValueError, match=r"cannot read .*a\.png: \w+"):
+            read(path)
+
+
+def png_header(width, height, mode=2, bits=8):
+    """A PNG of no more than its header and an empty row."""
+
+    def chunk(name, content):
+        crc = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", crc)
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, mode, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + head + pixels + chunk(b"IEND", b"")
+
+
+# 2048 MiB / 16 bytes = 134217728 = 16384 x 8192 pixels; with alpha 24 bytes.
+@pytest.mark.parametrize(
+    ("header", "pixels"),
+    [
+        (png_header(16384, 8193), 16384 * 8193),
+        (png_header(16384, 8193, mode=0, bits=1), 16384 * 8193),
+        (png_header(12288, 8192, mode=6), 12288 * 8192),
+        (png_header(2**31 - 1, 2**31 - 1), (2**31 - 1) ** 2),
+        (flat("L", 0, "GIF").replace(b"\x07\0\x05\0", b"\xff\xff\xff\xff"), 65535**2),
+        (flat("RGB", 0, "BMP").replace(b"\x07\0\0\0", b"\0\0\0\x7f", 1), 5 * 0x7F000000),
+    ],
+    ids=["RGB", "bilevel", "RGBA", "enormous", "GIF", "BMP"],
+)
+def test_a_decompression_bomb_is_refused_by_its_header(header, pixels):
+    message = f"header promises {pixels} pixels, more than fit into 2048 MiB.*--max_picture_mib"
+    for read in (images.decode, images.upright_size):
+        with pytest.raises(ValueError, match=message):
+            read(header)
+
+
+def test_the_limit_can_be_raised_and_lowered():
+    with pytest.raises(ValueError, match=r"truncated|broken|incomplete"):  # of this fake the pixels
+        images.decode(png_header(16384, 8192))
+    encoded = encode(noise(256, 256))  # 256 * 256 * 16 bytes = 1 MiB
+    with images.memory_limit(1):
+        assert images.decode(encoded).shape == (256, 256, 3)
+        with pytest.raises(ValueError, match="65792 pixels, more than fit into 1 MiB"):
+            images.decode(encode(noise(257, 256)))
+        with images.memory_limit(None):
+            assert images.decode(encode(noise(257, 256))).shape == (257, 256, 3)
+    with images.memory_limit(2049), pytest.raises(ValueError, match=r"truncated|broken|incomplete"):
+        images.decode(png_header(16384, 8193))
+    assert Image.MAX_IMAGE_PIXELS == 89478485  # Pillow's own limit is as it was
+
+
+def test_threads_leave_the_warnings_as_they_were():
+    encoded = encode(noise(300, 300), "JPEG", exif=phone_exif(6, extra=PHONES["an unknown type"]))
+    before = list(warnings.filters)
+
+    def read():
+        for _ in range(20):
+            images.decode(encoded)
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a FIFO", "a device"])
+def test_what_is_no_file_is_named_and_not_waited_for(kind, tmp_path):
+    path = tmp_path / "a.jpg"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    else:
+        path = pathlib.Path("/dev/zero")
+    for read in (images.decode, images.upright_size, images.orientation):
+        with pytest.raises(ValueError, match=f"cannot read {path}: expected a file, got {kind}"):
+            read(path)
+
+
+def test_postscript_is_not_handed_to_a_program():
+    with pytest.raises(ValueError, match="not a picture"):
+        images.decode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
 
 
 @pytest.mark.parametrize(
@@ -133,6 +297,7 @@ def test_a_broken_header_is_a_value_error():
 
 def test_pictures_are_told_by_their_suffix():
     names = ["a.jpg", "b.PNG", "c.jpeg", "d.tif", "e.webp", "f.txt", "g", ".DS_Store", "h.xml"]
+    names += ["i.pdf"]  # which Pillow only writes
     found = [name for name in names if images.is_picture_name(pathlib.PurePath(name))]
     assert found == names[:5]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from annotated_pictures import encode, noise
 
-from ssd_jax.data import pipeline
+from ssd_jax.data import images, pipeline
 from ssd_jax.data.records import Record
 
 CANVAS = (24, 32)
@@ -321,6 +321,12 @@ def test_a_picture_that_cannot_be_decoded_is_named(num_workers):
         pytest.raises(ValueError, match=r"record 0 \(image 0\): images\.decode: cannot read"),
     ):
         next(batches)
+
+
+def test_a_prepared_picture_is_read_whatever_the_limit():
+    with images.memory_limit(0):  # in this thread, so past the iterator's own
+        batch, _ = evaluate([record(0)])._batches[0]
+    np.testing.assert_array_equal(batch.canvas[0, :16, :20], noise(16, 20, seed=0))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import tensorflow_datasets as tfds
 from annotated_pictures import ListDataset, encode, exif, make_example, noise
 
-from ssd_jax.data import examples, images, preparation, records
+from ssd_jax.data import examples, images, pipeline, preparation, records
 
 
 def prepare(data_dir, name, *image_ids, **options):
@@ -256,3 +256,41 @@ def test_tensorflow_is_not_needed(tmp_path):
     record = records.open_source("pets:train", tmp_path)[0]
     assert images.decode(record.image).shape == (40, 60, 3)
     assert "tensorflow" not in sys.modules
+
+
+@pytest.mark.parametrize("num_workers", [None, 0, 1])
+@pytest.mark.parametrize("damage", ["cut", "empty", "changed"])
+def test_a_damaged_file_names_itself_and_the_record(damage, num_workers, tmp_path):
+    whole, broken = [make_example("a"), make_example("b")], [make_example("c")] * 3
+    dataset = ListDataset({"train": whole, "val": broken})
+    preparation.prepare(dataset, name="pets", data_dir=tmp_path)
+    [file] = tmp_path.glob("pets/*/pets-val.array_record*")
+    content = file.read_bytes()
+    middle = len(content) // 4
+    changed = content[:100] + bytes(x ^ 0xFF for x in content[100:middle]) + content[middle:]
+    file.write_bytes({"cut": content[:-100], "empty": b"", "changed": changed}[damage])
+    source = records.open_source("pets:train,pets:val", tmp_path)
+    assert source[1].image_id == "b"
+    message = rf"record [01] of pets:val cannot be read from {file}: .* prepare the data set again"
+
+    def read():
+        if num_workers is None:
+            return source[2]
+        options = {"batch_size": 2, "canvas_size": (40, 60), "max_objects": 1}
+        with pipeline.eval_batches(source, num_workers=num_workers, **options) as batches:
+            return list(batches)
+
+    with pytest.raises(ValueError, match=message):
+        read()
+
+
+def test_a_damaged_file_is_named_of_several_and_of_a_part_of_a_split(tmp_path):
+    written = [make_example(str(i)) for i in range(10)]
+    dataset = ListDataset({"train": written, "val": written[:2]})
+    preparation.prepare(dataset, name="pets", data_dir=tmp_path)
+    [file] = tmp_path.glob("pets/*/pets-val.array_record*")
+    file.write_bytes(b"")
+    source = records.open_source("pets:train[50%:]+val", tmp_path)
+    assert [source[i].image_id for i in range(5)] == ["5", "6", "7", "8", "9"]
+    with pytest.raises(ValueError, match=rf"record 5 of pets:train\[50%:\]\+val .* from {file}"):
+        source[5]

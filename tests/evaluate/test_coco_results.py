@@ -1,11 +1,17 @@
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssd_jax.evaluate.coco_results import read_coco_results, write_coco_results
+from ssd_jax.evaluate.coco_results import (
+    GrowingResults,
+    read_coco_results,
+    write_coco_results,
+)
 
 COCO_IDS = (1, 2, 18, 90)  # with gaps, as COCO's
 
@@ -92,3 +98,89 @@ def test_another_format_is_an_error_that_names_the_entry(tmp_path, content, matc
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=match):
         read_coco_results(path, category_ids=(2,))
+
+
+def test_a_number_too_large_for_other_programs_and_a_name_that_is_not_utf8(tmp_path, found):
+    names = [str(2**63 - 1), str(2**63), os.fsdecode(b"\xe4"), "ä"]
+    path = tmp_path / "detections.json"
+    write_coco_results(path, [found(name, [(0, 0, 1, 1)], [0.5]) for name in names])
+    ids = [entry["image_id"] for entry in json.loads(path.read_text(encoding="utf-8"))]
+    assert ids == [2**63 - 1, str(2**63), os.fsdecode(b"\xe4"), "ä"]
+
+
+def test_a_growing_file_can_be_read_at_any_moment(tmp_path, found):
+    path, part = tmp_path / "detections.json", tmp_path / "detections.part.json"
+    images = [
+        found("7", [(0, 0, 3, 4)], [0.5], [2]),
+        found("b"),
+        found("c", [(1, 1, 2, 2)], [0.25]),
+    ]
+    with GrowingResults(path, category_ids=COCO_IDS) as results:
+        for number in range(len(images)):
+            assert not path.exists()
+            written = read_coco_results(part, category_ids=COCO_IDS)
+            assert [x.image_id for x in written] == ["7"][:number]
+            results.add(images[number])
+    assert not part.exists()
+    whole = tmp_path / "whole.json"
+    write_coco_results(whole, images, category_ids=COCO_IDS)
+    assert path.read_bytes() == whole.read_bytes()
+    assert json.loads(path.read_text())[0] == {
+        "image_id": 7,
+        "category_id": 2,
+        "bbox": [0, 0, 3, 4],
+        "score": 0.5,
+    }
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
+def test_whatever_ends_a_growing_file_keeps_what_it_has(error, tmp_path, found):
+    path = tmp_path / "detections.json"
+
+    def stop():
+        with GrowingResults(path) as results:
+            results.add(found("a", [(0, 0, 1, 1)], [0.5]))
+            raise error
+
+    with pytest.raises(error):
+        stop()
+    assert [x.image_id for x in read_coco_results(path)] == ["a"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_keeps_what_was_written_before(tmp_path, found):
+    path = tmp_path / "detections.json"
+
+    class Full:
+        """A file with place for 200 bytes."""
+
+        def __init__(self, file):
+            self._file = file
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+        def write(self, content):
+            place = 200 - self._file.tell()
+            if place <= 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return self._file.write(content[:place])
+
+    def fill():
+        with GrowingResults(path) as results:
+            results._file = Full(results._file)
+            for name in "abcd":
+                results.add(found(name, [(0, 0, 1, 1)], [0.5]))
+
+    with pytest.raises(OSError, match=r"No space left.*detections\.part\.json"):
+        fill()
+    # An entry is 74 bytes: two fit.
+    assert [x.image_id for x in read_coco_results(path)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["detections.json", "detections.part.json"])
+def test_a_growing_file_replaces_none(name, tmp_path):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=name), GrowingResults(tmp_path / "detections.json"):
+        pass
+    assert (tmp_path / name).read_text() == "mine"

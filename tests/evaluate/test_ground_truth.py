@@ -52,7 +52,12 @@ def test_what_cannot_be_scored_is_named(truth, found):
     good = truth("a", [BOX])
     fails([], [], "at least one image")
     fails([good, good], [], "ground truth of image 'a' twice")
+    fails([good, truth("b"), good], [], "'a' twice, as number 0 and 2: .* different ids")
     fails([good], [found("a"), found("a")], "detections of image 'a' twice")
+    for area in (np.nan, np.inf, -np.inf):
+        bad = truth("a", [BOX], area=[area])
+        fails([bad], [], f"finite.*, {area} in the ground truth of image 'a'; correct the annot")
+    fails([truth("a", [BOX], area=[-0.5])], [], r"an area of at least 0, got .*, -0\.5 in .*'a'")
     fails([good], [found("z")], "image 'z', which is not among the 1 images")
     # Classes that are off by one, at either end.
     fails([truth("a", [BOX], [0])], [], r"label in 1 \.\. 2 \(0 is background\), got label 0")

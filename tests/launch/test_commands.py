@@ -2,12 +2,16 @@
 
 import importlib.util
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import caffe_nets
 import numpy as np
 import pytest
 from PIL import Image
-from typed import command
+from typed import ROOT, command
 
 from launch import cli
 from ssd_jax.detectors.anchors import experiment_spec
@@ -104,6 +108,125 @@ def test_predict_does_what_it_can(run, tmp_path):
         assert y >= 0
         assert x + w <= width + 1e-3
         assert y + h <= height + 1e-3
+
+
+def predict(workdir, output, *arguments):
+    return command("predict", f"--workdir={workdir}", f"--output={output}", *map(str, arguments))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of pictures in folders, some by a name that others have, and two that are none."""
+    folder = tmp_path / "pictures"
+    rng = np.random.default_rng(0)
+    for name in ("000000000139.jpg", "a/x.png", "b/x.png", "7.png", "007.png"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(path)
+    os.mkfifo(folder / "fifo.jpg")
+    (folder / "gone.jpg").symlink_to("nowhere")
+    return folder
+
+
+def test_predict_writes_over_nothing_and_does_each_picture_once(run, pictures, tmp_path):
+    workdir, _, _ = run
+    before = {path: path.read_bytes() for path in pictures.rglob("*.*g") if path.is_file()}
+    for output in (pictures, pictures / "a"):
+        result = predict(workdir, output, "--input", pictures)
+        assert result.returncode == 1
+        assert f"--output: {output} is not empty" in result.stderr
+        assert "Traceback" not in result.stderr
+
+    (tmp_path / "link").symlink_to(pictures)
+    twice = [
+        "--input",
+        pictures,
+        os.path.relpath(pictures, ROOT),
+        tmp_path / "link",
+        pictures / "a",
+    ]
+    output = tmp_path / "new" / "out"
+    result = predict(workdir, output, *twice)
+    assert result.returncode == 1
+    assert "5 pictures and detections.json are in" in result.stdout
+    assert f"cannot read {pictures / 'fifo.jpg'}: expected a file, got a FIFO" in result.stderr
+    assert "gone.jpg" in result.stderr
+    assert "2 of 7 files could not be read" in result.stderr
+    assert "Traceback" not in result.stderr
+    drawn = {"000000000139.png", "a_x.png.png", "b_x.png.png", "7.png", "007.png"}
+    assert {path.name for path in output.iterdir()} == {*drawn, "detections.json"}
+    ids = {row["image_id"] for row in json.loads((output / "detections.json").read_text())}
+    assert ids == {139, "a_x.png", "b_x.png", 7, "007"}
+    written = {path: path.read_bytes() for path in output.iterdir()}
+
+    assert predict(workdir, output, "--input", pictures / "7.png").returncode == 1
+    assert {path: path.read_bytes() for path in output.iterdir()} == written
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_predict_stopped_late_keeps_what_it_found(run, pictures, tmp_path):
+    """A disk that is full, here a limit on the size of a file."""
+    workdir, _, _ = run
+    rng = np.random.default_rng(0)
+    large = rng.integers(0, 256, (700, 700, 3), np.uint8)  # 1.5 MB as a PNG
+    Image.fromarray(large).save(pictures / "z.bmp")
+    code = (
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6)); "
+        "runpy.run_module('launch.predict', run_name='__main__')"
+    )
+    arguments = [f"--workdir={workdir}", f"--output={tmp_path / 'out'}", "--compilation_cache="]
+    inputs = ["--batch_size=1", "--input", pictures / "7.png", pictures / "z.bmp"]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments, *inputs],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "stopped after 1 of 2 pictures" in result.stderr
+    assert "z.png" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"7.png", "detections.json"}
+    rows = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert {row["image_id"] for row in rows} == {7, "z"}
+
+
+def test_a_picture_too_large_for_its_limit_is_left_out(run, pictures, tmp_path):
+    workdir, _, _ = run
+    Image.fromarray(np.zeros((300, 300, 3), np.uint8)).save(pictures / "z.png")
+    inputs = ["--input", pictures / "7.png", pictures / "z.png"]
+    result = predict(workdir, tmp_path / "a", "--max_picture_mib=1", *inputs)
+    assert result.returncode == 1
+    assert "z.png: its header promises 90000 pixels" in result.stderr
+
+
+def test_coco_tools_read_what_predict_writes(run, shared, tmp_path):
+    coco = pytest.importorskip("pycocotools.coco")
+    [file] = (shared / "data" / "coco_mini").rglob("instances_*.json")
+    content = json.loads(file.read_text())
+    table = coco.COCO()
+    table.dataset = content
+    table.createIndex()
+
+    # As if the run had learned ten of COCO's classes.
+    workdir = tmp_path / "run"
+    shutil.copytree(run[0], workdir)
+    saved = json.loads((workdir / "config.json").read_text())
+    assert saved["category_ids"] == list(range(1, 11))
+    wanted = (3, 13, 17, 27, 31, 44, 62, 70, 84, 90)
+    (workdir / "config.json").write_text(json.dumps({**saved, "category_ids": wanted}))
+    paths = [
+        next((shared / "data" / "coco_mini").rglob(image["file_name"]))
+        for image in content["images"][:6]
+    ]
+    result = predict(workdir, tmp_path / "out", "--input", *paths)
+    assert result.returncode == 0, result.stderr
+    loaded = table.loadRes(str(tmp_path / "out" / "detections.json"))
+    ids = {image["id"] for image in content["images"][:6]}
+    assert {annotation["image_id"] for annotation in loaded.dataset["annotations"]} == ids
+    assert {annotation["category_id"] for annotation in loaded.dataset["annotations"]} <= {*wanted}
 
 
 @pytest.mark.parametrize(
