@@ -1,19 +1,23 @@
 """Turns a folder of annotated pictures into a data set that can be trained on.
 
-A VOC folder (JPEGImages, Annotations, ImageSets/Main), a COCO folder (instances JSON and
-pictures), scenes made of the pictures of a folder of class folders, or the embedded scenes of
-shapes, which need no input:
+A VOC folder (JPEGImages, Annotations, ImageSets/Main, and what labelImg, Roboflow and Kaggle make
+of it), a COCO folder (instances JSON and pictures), scenes made of the pictures of a folder of
+class folders, or the embedded scenes of shapes, which need no input:
 
     python -m launch.prepare --format voc --source VOCdevkit/VOC2007 --name my_voc
     python -m launch.prepare --format coco --source coco --name my_coco
     python -m launch.prepare --format image_folder_scenes --source cifar10 --name cifar_scenes
     python -m launch.prepare --format shapes --name shapes
 
+What was recognised, guessed and left out is printed; `ssd_jax/data/voc_layout.py`, `voc_lists.py`,
+`voc_annotation.py`, `coco_layout.py` and `coco_file.py` say by which rules.
+
 Data sets of TFDS itself (voc/2007, voc/2012, coco/2017) are read as TFDS prepared them, in
 array_record files, under the same --data_dir.
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +25,11 @@ from absl import app, flags, logging
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from launch import pipes
 from ssd_jax.data import coco, folder_scenes, images, preparation, shapes, voc
+from ssd_jax.data.class_names import printable
 from ssd_jax.data.examples import Dataset, Problem
 
 _FORMAT = flags.DEFINE_enum(
@@ -83,12 +89,15 @@ def main(argv: list[str]) -> None:
     console = Console()
     try:
         dataset = _open()
+        recognised = len(dataset.notes)
+        _print_notes(dataset.notes)
         summary = _prepare(dataset)
+        _print_notes(dataset.notes[recognised:])
     except preparation.BadData as error:
         _print_problems(error.problems, "Nothing was written")
         sys.exit("Correct the input, or leave these out with --on_error skip.")
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
     _print_summary(console, dataset, summary)
     if summary.left_out:
         _print_problems(summary.left_out, "Left out")
@@ -144,7 +153,7 @@ def _scene_options() -> dict[str, Any]:
 
 def _prepare(dataset: Dataset) -> preparation.Summary:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -166,14 +175,15 @@ def _prepare(dataset: Dataset) -> preparation.Summary:
 
 def _print_summary(console: Console, dataset: Dataset, summary: preparation.Summary) -> None:
     splits = summary.splits
-    table = Table(title=f"{_NAME.value}: {summary.folder} ({summary.seconds:.1f} s)")
+    # Text where a str would be read as markup, in a folder or a class called "[red] cell".
+    table = Table(title=Text(f"{_NAME.value}: {summary.folder} ({summary.seconds:.1f} s)"))
     table.add_column("label", justify="right")
     table.add_column("class", no_wrap=True)
     for split in splits:
-        table.add_column(split, justify="right")
+        table.add_column(Text(split), justify="right")
     for index, name in enumerate(dataset.class_names):
         counts = (str(split.objects_per_class[index]) for split in splits.values())
-        table.add_row(str(index + 1), name, *counts)
+        table.add_row(str(index + 1), Text(name), *counts)
     table.add_section()
     rows = {
         "objects": lambda split: split.objects_per_class.total(),
@@ -207,6 +217,11 @@ def _percentiles(values: list[float]) -> str:
     return (
         " ".join(f"{value:.2f}" for value in np.percentile(values, (10, 50, 90))) if values else "-"
     )
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        print(f"{_FORMAT.value}: {printable(note)}", file=sys.stderr)
 
 
 def _print_problems(problems: list[Problem], heading: str) -> None:

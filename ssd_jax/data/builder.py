@@ -139,6 +139,22 @@ def write(
     return folder / _VERSION
 
 
+def check_replaceable(folder: pathlib.Path) -> None:
+    """Refuses a folder that `write` would replace although it holds something else.
+
+    Raises:
+        ValueError: with what it holds.
+    """
+    if not folder.exists():
+        return
+    inside = list(folder.iterdir()) if folder.is_dir() else [folder]
+    if others := [path.name for path in inside if not (path / "features.json").is_file()]:
+        raise ValueError(
+            f"builder.check_replaceable: {folder} holds what launch.prepare did not write "
+            f"({min(others)}); choose another name, or move it away"
+        )
+
+
 def _features(example: Example) -> dict:
     x0, y0, x1, y1 = example.boxes_xyxy.T
     return {

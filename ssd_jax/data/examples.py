@@ -2,7 +2,8 @@
 
 Corners in files are pixels, and differ in where they count from: VOC's first pixel is 1 and its
 corners are inclusive, COCO's boxes are continuous and start at 0. `continuous_box` turns both into
-one thing: x0 .. x1 such that x1 - x0 is the width in pixels (VOC's inclusive "+1" width).
+one thing: x0 .. x1 such that x1 - x0 is the width in pixels (VOC's inclusive "+1" width). Corners
+that all lie between 0 and 1 are refused: they are fractions of the picture, or one pixel.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,10 +12,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ssd_jax.data import images
+from ssd_jax.data.class_names import printable
 
 # Tools that count from 0 write xmin = 0 into VOC files, and others round: a corner this far
 # outside the picture is moved onto its border. Farther out is an error.
 BORDER_TOLERANCE = 1.0
+
+# Corners that are fractions of the picture may be rounded beyond 1.
+_MOST_OF_A_FRACTION = 1.001
 
 
 class Example(NamedTuple):
@@ -62,7 +67,8 @@ class Problems:
 
     def add(self, file: object, reason: object, where: str = "") -> None:
         """Notes that `file` (and in it `where`, such as "object 3 (dog)") cannot be used."""
-        self._found[Problem(str(file), where, str(reason))] = None
+        problem = Problem(*map(printable, (str(file), where, str(reason))))
+        self._found[problem] = None
 
     def __len__(self) -> int:
         return len(self._found)
@@ -77,10 +83,15 @@ class Dataset(Protocol):
     class_names: tuple[str, ...]  # without background
     category_ids: tuple[int, ...]  # the number of each class in the original annotations
     split_sizes: dict[str, int]
+    notes: Sequence[str]  # what was recognised, guessed and left out, a line each; may grow
 
     def examples(self, split: str, problems: Problems) -> Iterator[Example]:
         """Yields what can be used of a split, in order, and adds the rest to `problems`."""
         ...
+
+
+class NoAreaError(ValueError):
+    """Raised for a box that is only a line or a point."""
 
 
 def continuous_box(
@@ -99,7 +110,8 @@ def continuous_box(
 
     Raises:
         ValueError: where the box has no area, is inside out, or leaves the picture by more than
-            `BORDER_TOLERANCE`; the message is the reason, without a place.
+            `BORDER_TOLERANCE`, or all corners are between 0 and 1; the message is the reason,
+            without a place. `NoAreaError` where only its area is missing.
     """
     x_min, y_min, x_max, y_max = corners
     if not np.isfinite(corners).all():
@@ -108,14 +120,19 @@ def continuous_box(
         if low > high:
             raise ValueError(f"{axis}min > {axis}max in {_text(corners)}")
         if low == high:
-            raise ValueError(f"no area: {axis}min = {axis}max in {_text(corners)}")
+            raise NoAreaError(f"no area: {axis}min = {axis}max in {_text(corners)}")
     height, width = size
+    if min(corners) >= 0 and max(corners) <= _MOST_OF_A_FRACTION and max(size) > 1:
+        raise ValueError(
+            f"expected pixels, got corners between 0 and 1: {_text(corners)}; multiply fractions "
+            f"by the picture's size"
+        )
     box = np.array((x_min - first_pixel, y_min - first_pixel, x_max, y_max), np.float64)
     inside = np.clip(box, 0, (width, height, width, height))
     if np.abs(box - inside).max() > BORDER_TOLERANCE:
         raise ValueError(f"outside the picture of {width} x {height}: {_text(corners)}")
     if not (inside[:2] < inside[2:]).all():
-        raise ValueError(f"no area inside the picture of {width} x {height}: {_text(corners)}")
+        raise NoAreaError(f"no area inside the picture of {width} x {height}: {_text(corners)}")
     return inside
 
 

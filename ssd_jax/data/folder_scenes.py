@@ -3,6 +3,9 @@
 The practice set-up for teaching: pictures from a folder of class folders (or a prepared TFDS data
 set such as `cifar10`) are enlarged and put at random places on a canvas, several to a scene. Every
 scene is a function of (seed, split, number) alone, so none comes twice and any can be drawn again.
+
+A folder of classes holds a folder for every class, and nothing that is called like a split; the
+pictures for val have no class of their own.
 """
 
 import io
@@ -14,13 +17,15 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from ssd_jax.data import examples, images
+from ssd_jax.data import examples, images, plain_files, split_names
+from ssd_jax.data.class_names import check_chosen
 from ssd_jax.data.examples import Example, Object, Problems
 
 _PLACEMENTS = 50  # tries for one picture before the scene is left with fewer
 _JPEG_QUALITY = 95
 _BACKGROUND = (40.0, 215.0)  # grey levels of the plain canvas
 _NOISE = 12.0  # of the canvas, as a standard deviation in 0..255
+_HELD_OUT = ("test", "val", "valid", "validation")  # the first that is there is val
 
 
 class _Picture(NamedTuple):
@@ -33,9 +38,10 @@ class FolderScenes:
     """Scenes of labelled pictures, as an annotated data set with the splits `train` and `val`.
 
     Args:
-        source: a folder with `train` and `test` (or `val`) folders, each with a folder per class;
-            or a folder of class folders, of whose pictures every fifth is kept for val; or the
-            folder of a prepared TFDS classification data set, such as `datasets/cifar10/3.0.2`.
+        source: a folder with `train` and `test` (or `val`, `valid`) folders, each with a folder per
+            class; or a folder of class folders, of whose pictures every fifth is kept for val; or
+            the folder of a prepared TFDS classification data set, such as
+            `datasets/cifar10/3.0.2`.
         class_names: the classes to use, in the order of their labels; by default all.
         num_train, num_val: scenes.
         image_size: side of the square canvas, in pixels.
@@ -70,8 +76,10 @@ class FolderScenes:
             raise ValueError(
                 f"folder_scenes.FolderScenes: expected max_overlap in [0, 1], got {max_overlap}"
             )
+        check_chosen(class_names)
         folder = pathlib.Path(source)
-        found, pictures = _find(folder)
+        self.notes: list[str] = []
+        found, pictures = _find(folder, self.notes)
         self.class_names = tuple(class_names) or found
         if unknown := [name for name in self.class_names if name not in found]:
             raise ValueError(
@@ -156,24 +164,46 @@ class FolderScenes:
         return None
 
 
-def _find(folder: pathlib.Path) -> tuple[tuple[str, ...], dict[str, list[_Picture]]]:
+def _find(
+    folder: pathlib.Path, notes: list[str]
+) -> tuple[tuple[str, ...], dict[str, list[_Picture]]]:
     """Returns the classes, and the pictures of each split."""
     if (folder / "features.json").is_file():
         return _find_in_tfds(folder)
-    train = folder / "train"
-    test = next((folder / name for name in ("test", "val") if (folder / name).is_dir()), None)
-    if train.is_dir() and test is not None:
-        names = _class_folders(train)
-        return names, {"train": _list(train, names), "val": _list(test, names)}
-    names = _class_folders(folder)
-    listed = _list(folder, names)
-    return names, {"train": [p for i, p in enumerate(listed) if i % 5], "val": listed[::5]}
+    inside = {path.name.lower(): path for path in plain_files.subfolders(folder)}
+    held_out = [inside[name] for name in _HELD_OUT if name in inside]
+    if "train" not in inside or not held_out:
+        names = _class_folders(folder)
+        listed = _list(folder, names)
+        notes.append(f"{len(names)} classes in {folder}; every fifth picture is kept for val")
+        return names, {"train": [p for i, p in enumerate(listed) if i % 5], "val": listed[::5]}
+    names = _class_folders(inside["train"])
+    if unknown := sorted(set(_class_folders(held_out[0])) - set(names)):
+        raise ValueError(
+            f"folder_scenes: expected the classes of {inside['train']} in {held_out[0]}, "
+            f"got {', '.join(unknown)}"
+        )
+    used = (inside["train"], held_out[0])
+    notes.append(f"{len(names)} classes; train from {used[0]}, val from {used[1]}")
+    if ignored := [path.name for path in inside.values() if path not in used]:
+        notes.append(f"left out: {', '.join(ignored)} in {folder}")
+    return names, {"train": _list(used[0], names), "val": _list(used[1], names)}
 
 
 def _class_folders(folder: pathlib.Path) -> tuple[str, ...]:
-    names = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    names = tuple(path.name for path in plain_files.subfolders(folder))
     if not names:
         raise ValueError(f"folder_scenes: expected a folder for every class in {folder}")
+    for name in names:
+        try:
+            check_chosen((name,))
+        except ValueError as error:
+            raise ValueError(f"folder_scenes: {folder}: {error}") from None
+    if splits := [name for name in names if split_names.is_conventional(name)]:
+        raise ValueError(
+            f"folder_scenes: expected a folder for every class, or train and one of "
+            f"{', '.join(_HELD_OUT)}, in {folder}, got {', '.join(splits)}"
+        )
     return names
 
 
@@ -181,8 +211,9 @@ def _list(folder: pathlib.Path, names: tuple[str, ...]) -> list[_Picture]:
     return [
         _Picture(str(path), path, label)
         for label, name in enumerate(names)
-        for path in sorted((folder / name).glob("*"))
-        if images.is_picture_name(path)
+        if (folder / name).is_dir()
+        for path in sorted((folder / name).iterdir())
+        if images.is_picture_name(path) and not plain_files.is_left_behind(path.name)
     ]
 
 
@@ -208,7 +239,8 @@ def _find_in_tfds(folder: pathlib.Path) -> tuple[tuple[str, ...], dict[str, list
 
 def _decode(picture: _Picture, problems: Problems) -> np.ndarray | None:
     try:
-        return images.decode(picture.source)
+        source = picture.source
+        return images.decode(source if isinstance(source, bytes) else plain_files.read(source))
     except (ValueError, OSError) as error:
         problems.add(picture.where, error)
         return None

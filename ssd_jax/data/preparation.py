@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ssd_jax.data import builder
+from ssd_jax.data import builder, split_names
 from ssd_jax.data.examples import Dataset, Example, Problem, Problems
 
 LEFT_OUT_FILE = "left_out.txt"
@@ -84,7 +84,8 @@ def prepare(
 
     Raises:
         BadData: where there are problems and `on_error` is "stop".
-        ValueError: where the name is taken or is not a name, or a split is empty.
+        ValueError: where the name is taken or is not a name, a split is empty, or it has a name
+            under which it could not be opened.
     """
     data_dir = pathlib.Path(data_dir)
     if not (name.isidentifier() and name.isascii() and name == name.lower()):
@@ -99,6 +100,10 @@ def prepare(
             f"preparation.prepare: {data_dir / name} exists already; replace it with --overwrite "
             f"or choose another name"
         )
+    if overwrite:
+        builder.check_replaceable(data_dir / name)
+    for split in dataset.split_sizes:
+        split_names.check(split)
     problems = Problems()
     summaries = {split: SplitSummary() for split in dataset.split_sizes}
 
@@ -112,7 +117,9 @@ def prepare(
         if problems and on_error == "stop":
             raise BadData(list(problems))
         if problems:
-            (folder / LEFT_OUT_FILE).write_text("".join(f"{problem}\n" for problem in problems))
+            (folder / LEFT_OUT_FILE).write_text(
+                "".join(f"{problem}\n" for problem in problems), encoding="utf-8"
+            )
 
     start = time.monotonic()
     splits = {split: counted(split) for split in dataset.split_sizes}

@@ -6,6 +6,9 @@ anything TFDS understands: `train`, `train+validation`, `train[:10%]`; and `trai
 voc, which has only the halves. For example
 
     voc/2007:trainval,voc/2012:trainval
+
+TFDS's own voc and coco are known by their features, under any name: nobody else's voc has
+`labels_no_difficult`, and `builder` writes every picture's size, which neither of them has.
 """
 
 import bisect
@@ -24,6 +27,9 @@ from ssd_jax.data import images
 COCO_CATEGORY_IDS = tuple(
     number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 )
+
+
+_SIZE = "image/height"  # a feature of `builder` alone
 
 
 class Record(NamedTuple):
@@ -128,15 +134,15 @@ class _Part:
         self.spec = spec
         self.rows = _open_rows(folder, name, split)
         self.class_names = _class_names(info, name)
-        self.category_ids = _category_ids(folder, name, len(self.class_names))
+        self.category_ids = _category_ids(folder, info)
         # TFDS's voc divides VOC's inclusive corners, which count from 1, without a shift.
-        self._corner_shift = 1.0 if name.split("/")[0] == "voc" else 0.0
+        self._corner_shift = 1.0 if _is_voc_of_tfds(info) else 0.0
 
     def record(self, index: int) -> Record:
         row = self._row(index)
         objects = row["objects"]
         image = row["image"]
-        if "image/height" in row:
+        if _SIZE in row:
             height, width = int(row["image/height"]), int(row["image/width"])
         else:
             height, width = images.upright_size(image)
@@ -184,7 +190,7 @@ def _find(name: str, data_dir: pathlib.Path) -> pathlib.Path:
         return found[name]
     near = difflib.get_close_matches(name, found, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    if name.split("/")[0] in ("voc", "coco"):
+    if name.startswith(("voc/", "coco/")):
         command = (
             f"tfds build {name} --data_dir {data_dir} --file_format array_record"
             " (once, where TensorFlow is installed)"
@@ -207,11 +213,11 @@ def _open_rows(folder: pathlib.Path, name: str, split: str):
             f"records.open_source: expected {name} in array_record files, got "
             f"{builder.info.file_format.value}; prepare it again with --file_format array_record"
         )
-    is_voc = name.split("/")[0] == "voc"
-    tfds_split = "train+validation" if is_voc and split == "trainval" else split
+    joined = split == "trainval" and _is_voc_of_tfds(builder.info)
+    tfds_split = "train+validation" if joined else split
     try:
         rows = builder.as_data_source(tfds_split, decoders={"image": tfds.decode.SkipDecoding()})
-    except ValueError as error:
+    except (ValueError, NotImplementedError) as error:  # the latter of a slice of `all`
         splits = ", ".join(f"{s.name} ({s.num_examples})" for s in builder.info.splits.values())
         raise ValueError(
             f"records.open_source: no split {split!r} in {name}, which has: {splits}"
@@ -231,15 +237,25 @@ def _class_names(info: tfds.core.DatasetInfo, name: str) -> tuple[str, ...]:
         ) from None
 
 
-def _category_ids(folder: pathlib.Path, name: str, num_classes: int) -> tuple[int, ...]:
+def _category_ids(folder: pathlib.Path, info: tfds.core.DatasetInfo) -> tuple[int, ...]:
     metadata = folder / "metadata.json"
     if metadata.exists():
         ids = json.loads(metadata.read_text()).get("category_ids")
         if ids:
             return tuple(ids)
-    if name.split("/")[0] == "coco" and num_classes == len(COCO_CATEGORY_IDS):
+    num_classes = info.features["objects"]["label"].num_classes
+    if _is_coco_of_tfds(info) and num_classes == len(COCO_CATEGORY_IDS):
         return COCO_CATEGORY_IDS
     return tuple(range(1, num_classes + 1))
+
+
+def _is_voc_of_tfds(info: tfds.core.DatasetInfo) -> bool:
+    return "labels_no_difficult" in info.features and _SIZE not in info.features
+
+
+def _is_coco_of_tfds(info: tfds.core.DatasetInfo) -> bool:
+    objects = info.features["objects"]
+    return {"id", "area", "is_crowd"} <= set(objects.keys()) and _SIZE not in info.features
 
 
 def _image_id(row: dict) -> str:

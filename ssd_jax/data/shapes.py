@@ -41,6 +41,7 @@ class ShapeScenes:
 
     class_names = tuple(shape_drawing.OUTLINES)
     category_ids = tuple(range(1, len(class_names) + 1))
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,

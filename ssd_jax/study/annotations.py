@@ -1,15 +1,20 @@
-"""The boxes of a data set without its pictures: from COCO's JSON, or from prepared records."""
+"""The boxes of a data set without its pictures: from COCO's JSON, or from prepared records.
 
-import gzip
-import json
+A file is read as `launch.prepare` reads it (`coco_file`), and what stops that stops this, except
+that boxes without area are counted and left out. There are no pictures to measure, so every entry
+has a height and a width.
+"""
+
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ssd_jax.data import records
+from ssd_jax.data import coco_file, examples, records
+
+_SHOWN_PROBLEMS = 20
 
 
 class ImageBoxes(NamedTuple):
@@ -55,7 +60,8 @@ def read(sources: Sequence[str], data_dir: str = "datasets") -> BoxSet:
       data_dir: of the latter.
 
     Raises:
-      ValueError: for a file that is not there or not COCO's, or sources with other classes.
+      ValueError: for a file that is not there or not COCO's, or holds what cannot be used, and
+        for sources with other classes.
     """
     if not sources:
         raise ValueError("annotations.read: expected at least one source, got none")
@@ -96,37 +102,48 @@ def _read_one(source: str, data_dir: str) -> BoxSet:
 
 def _read_coco(path: pathlib.Path) -> BoxSet:
     try:
-        data = path.read_bytes()
-        content = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-        categories = sorted(content["categories"], key=lambda category: category["id"])
-        sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
-        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
-        boxes: dict[Any, list[tuple[float, ...]]] = {image: [] for image in sizes}
-        labels: dict[Any, list[int]] = {image: [] for image in sizes}
-        label_of = {category["id"]: i for i, category in enumerate(categories, start=1)}
-        dropped = 0
-        for annotation in content["annotations"]:
-            x, y, w, h = annotation["bbox"]
-            if annotation.get("iscrowd") or min(w, h) <= 0:
-                dropped += 1
-                continue
-            image = annotation["image_id"]
-            width, height = sizes[image]
-            boxes[image].append((x / width, y / height, (x + w) / width, (y + h) / height))
-            labels[image].append(label_of[annotation["category_id"]])
+        file = coco_file.CocoFile(path)
+        categories, _ = coco_file.classes((file,))
     except FileNotFoundError:
         raise ValueError(f"annotations.read: no file {path}") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(
-            f"annotations.read: {path} is not a COCO instances file: {type(error).__name__} {error}"
+            f"annotations.read: {path} is not a COCO instances file: {error}"
         ) from None
-    images = tuple(
-        ImageBoxes(
-            names[image],
-            np.clip(np.array(boxes[image], np.float32).reshape(-1, 4), 0, 1),
-            np.array(labels[image], np.int32),
-            (sizes[image][1], sizes[image][0]),
+    names = {category.id: category.name for category in categories}
+    class_names = tuple(names.values())
+    problems = examples.Problems()
+    images, dropped = [], 0
+    for picture in file.pictures(problems):
+        if picture.size is None:
+            problems.add(path, "no height, width", picture.where)
+            continue
+        boxes, labels = [], []
+        for annotation in picture.annotations:
+            try:
+                found = coco_file.read_object(annotation.fields, picture.size, names, class_names)
+            except examples.NoAreaError:
+                dropped += 1
+                continue
+            except ValueError as error:
+                problems.add(path, error, f"{annotation.where} of {picture.file_name}")
+                continue
+            if found.crowd:
+                dropped += 1
+                continue
+            boxes.append(found.box)
+            labels.append(found.label + 1)
+        height, width = picture.size
+        pixels = np.array(boxes, np.float64).reshape(-1, 4)
+        images.append(
+            ImageBoxes(
+                picture.file_name,
+                (pixels / (width, height, width, height)).astype(np.float32),
+                np.array(labels, np.int32),
+                picture.size,
+            )
         )
-        for image in sizes
-    )
-    return BoxSet(path.name, tuple(c["name"] for c in categories), images, dropped)
+    if problems:
+        shown = "".join(f"\n  {problem}" for problem in list(problems)[:_SHOWN_PROBLEMS])
+        raise ValueError(f"annotations.read: {len(problems)} problem(s) in {path}:{shown}")
+    return BoxSet(path.name, class_names, tuple(images), dropped)

@@ -94,3 +94,12 @@ def test_problems_are_noted_once_and_read_well():
         "a.xml, object 3 (dog): xmin > xmax",
         "b.jpg: missing picture",
     ]
+
+
+@pytest.mark.parametrize("corners", [(0.25, 0.25, 0.75, 0.75), (0, 0, 1, 1), (0, 0.5, 1.0005, 1)])
+@pytest.mark.parametrize("first_pixel", [0, 1])
+def test_fractions_are_no_pixels(corners, first_pixel):
+    with pytest.raises(ValueError, match="expected pixels, got corners between 0 and 1"):
+        examples.continuous_box(corners, (40, 60), first_pixel=first_pixel)
+    whole = examples.continuous_box((0, 0, 1, 1), (1, 1), first_pixel=0)
+    np.testing.assert_array_equal(whole, (0, 0, 1, 1))  # a picture of one pixel

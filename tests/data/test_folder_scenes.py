@@ -1,4 +1,5 @@
 import io
+import os
 
 import numpy as np
 import pytest
@@ -134,6 +135,43 @@ def test_a_broken_picture_is_named_once_and_the_scene_goes_on(source, tmp_path):
 def test_mistakes_are_named(source, options, message):
     with pytest.raises(ValueError, match=message):
         FolderScenes(source, **options)
+
+
+def test_splits_are_no_classes(tmp_path):
+    write(tmp_path / "train")
+    with pytest.raises(ValueError, match="expected a folder for every class, or train and one of"):
+        FolderScenes(tmp_path)
+    write(tmp_path / "Valid")
+    dataset = FolderScenes(tmp_path)
+    assert dataset.class_names == ("blue", "green", "red")
+    assert dataset.notes == [
+        f"3 classes; train from {tmp_path / 'train'}, val from {tmp_path / 'Valid'}"
+    ]
+    (tmp_path / "Valid" / "pink").mkdir()
+    with pytest.raises(ValueError, match="got pink"):
+        FolderScenes(tmp_path)
+
+
+def test_what_systems_leave_behind(tmp_path):
+    write(tmp_path, count=2)
+    (tmp_path / ".thumbs").mkdir()
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "red" / "._0.png").write_bytes(b"\0")
+    (tmp_path / "red" / "1.png").unlink()
+    os.mkfifo(tmp_path / "red" / "1.png")
+    dataset = FolderScenes(tmp_path, num_val=20)
+    assert dataset.class_names == ("blue", "green", "red")
+    _, problems = all_examples(dataset, "val")
+    assert [str(p).partition(": ")[2] for p in problems] == [
+        "expected a regular file, got a folder, FIFO or device"
+    ]
+
+
+def test_a_class_called_background(tmp_path):
+    write(tmp_path)
+    (tmp_path / "Background").mkdir()
+    with pytest.raises(ValueError, match="label 0 of every detector"):
+        FolderScenes(tmp_path)
 
 
 def test_a_folder_without_classes(tmp_path):

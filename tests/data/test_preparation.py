@@ -92,6 +92,27 @@ def test_an_existing_data_set_is_replaced_only_on_demand_and_by_a_complete_one(t
     assert left_in(tmp_path) == ["pets"]
 
 
+def test_only_a_data_set_is_overwritten(tmp_path):
+    (tmp_path / "voc" / "2007" / "4.0.0").mkdir(parents=True)  # TFDS's own
+    (tmp_path / "voc" / "2007" / "4.0.0" / "features.json").touch()
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "thesis.tex").touch()
+    (tmp_path / "notes").touch()
+    for name, inside in (("voc", "2007"), ("src", "thesis.tex"), ("notes", "notes")):
+        with pytest.raises(ValueError, match=rf"launch\.prepare did not write \({inside}\)"):
+            preparation.prepare(two_splits(), name=name, data_dir=tmp_path, overwrite=True)
+    assert (tmp_path / "src" / "thesis.tex").exists()
+    (tmp_path / "empty").mkdir()
+    preparation.prepare(two_splits(), name="empty", data_dir=tmp_path, overwrite=True)
+
+
+def test_what_no_file_can_hold_is_escaped_in_the_list(tmp_path):
+    dataset = two_splits(problems=[("\udcff.xml", "bad\x1b[31m\nname")])
+    summary = preparation.prepare(dataset, name="pets", data_dir=tmp_path, on_error="skip")
+    text = (summary.folder / preparation.LEFT_OUT_FILE).read_text()
+    assert text == "\\udcff.xml: bad\\x1b[31m\\nname\n"
+
+
 def test_what_a_killed_run_left_behind_does_not_read_as_prepared(tmp_path):
     class Killed(BaseException):
         pass

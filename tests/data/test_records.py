@@ -101,6 +101,7 @@ def test_a_source_can_be_pickled(tmp_path):
         ("voc/2007:test", "tfds build voc/2007 --data_dir .* --file_format array_record"),
         ("pets:test", r"no split 'test' in pets, which has: train \(1\)"),
         ("pets:train[:0%]", "no split|empty"),
+        ("pets:all[:50%]", "no split 'all"),
         ("pets", "expected NAME:SPLIT, got 'pets'"),
         ("pets:train,", "expected NAME:SPLIT, got ''"),
     ],
@@ -147,7 +148,21 @@ class TfdsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         raise NotImplementedError
 
 
-def test_the_voc_of_tfds(tmp_path):
+@pytest.mark.parametrize("name", ["voc", "coco"])
+def test_a_name_decides_nothing(tmp_path, name):
+    boxes = [(6, 4, 30, 20), (0, 0, 60, 40)]
+    names = [f"class {number}" for number in range(80)]
+    dataset = ListDataset({"train": [make_example("a", boxes)]}, class_names=names)
+    preparation.prepare(dataset, name=name, data_dir=tmp_path)
+    source = records.open_source(f"{name}:train", tmp_path)
+    np.testing.assert_array_equal(source[0].boxes_in_pixels(), boxes)
+    assert source.category_ids == tuple(range(1, 81))
+    with pytest.raises(ValueError, match="no split 'trainval'"):
+        records.open_source(f"{name}:trainval", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["voc", "mine"])
+def test_the_voc_of_tfds(tmp_path, name):
     # TFDS divides VOC's corners, which are inclusive and count from 1, by the size.
     height, width = 375, 500
     corners = [(1, 1, 500, 375), (48.5, 240, 195, 371)]
@@ -180,10 +195,10 @@ def test_the_voc_of_tfds(tmp_path):
         "labels": [0, 1],
         "labels_no_difficult": [0],
     }
-    TfdsBuilder("voc", "2007", features, row, tmp_path).download_and_prepare()
+    TfdsBuilder(name, "2007", features, row, tmp_path).download_and_prepare()
 
-    assert len(records.open_source("voc/2007:train+validation", tmp_path)) == 2
-    source = records.open_source("voc/2007:trainval", tmp_path)
+    assert len(records.open_source(f"{name}/2007:train+validation", tmp_path)) == 2
+    source = records.open_source(f"{name}/2007:trainval", tmp_path)
     assert len(source) == 2
     record = source[1]
     assert record.image_id == "000005"
@@ -198,7 +213,8 @@ def test_the_voc_of_tfds(tmp_path):
     assert source.category_ids == (1, 2)
 
 
-def test_the_coco_of_tfds(tmp_path):
+@pytest.mark.parametrize("name", ["coco", "mine"])
+def test_the_coco_of_tfds(tmp_path, name):
     features = {
         "image": tfds.features.Image(encoding_format="jpeg"),
         "image/filename": tfds.features.Text(),
@@ -220,8 +236,8 @@ def test_the_coco_of_tfds(tmp_path):
         "image/id": 9,
         "objects": [{"id": 1, "area": 77, "bbox": box, "label": 79, "is_crowd": True}],
     }
-    TfdsBuilder("coco", "2017", features, row, tmp_path).download_and_prepare()
-    source = records.open_source("coco/2017:train", tmp_path)
+    TfdsBuilder(name, "2017", features, row, tmp_path).download_and_prepare()
+    source = records.open_source(f"{name}/2017:train", tmp_path)
     record = source[0]
     assert record.image_id == "9"
     assert (record.height, record.width) == (40, 60)

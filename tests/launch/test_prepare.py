@@ -67,6 +67,20 @@ def test_bad_data_stops_it_and_names_file_and_object(voc_folder, tmp_path):
     assert len(records.open_source("pets:train", tmp_path)) == 2
 
 
+def test_what_was_recognised_is_said_and_names_are_no_markup(voc_folder, tmp_path):
+    xml = voc_folder / "Annotations" / "a.xml"
+    xml.write_text(xml.read_text().replace("dog", "[bold]cat[/red]"))
+    (voc_folder / "Annotations" / "b.xml").unlink()
+    (voc_folder / "JPEGImages" / "b.jpg").unlink()
+    result = run("--format=voc", f"--source={voc_folder}", "--name=voc", f"--data_dir={tmp_path}")
+    assert result.returncode == 0, result.stderr
+    assert "[bold]cat[/red]" in result.stdout
+    assert f"voc: read as JPEGImages and Annotations in {voc_folder}" in result.stderr
+    assert "voc: no lists of splits: all 1 pictures are train" in result.stderr
+    record = records.open_source("voc:train", tmp_path)[0]
+    np.testing.assert_array_equal(record.boxes_in_pixels(), [(1, 1, 9, 9)])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -74,6 +88,7 @@ def test_bad_data_stops_it_and_names_file_and_object(voc_folder, tmp_path):
         (["--format=voc", "--name=pets", "--source=/nowhere"], "error: voc.VocFolder: expected"),
         (["--format=voc", "--name=pets", "--source=x", "--drop_others"], "needs --classes"),
         (["--format=shapes", "--name=shapes", "--object_size=0.1"], "--object_size"),
+        (["--format=coco", "--name=pets", "--source=x", "--classes=a,a"], "every class once"),
     ],
 )
 def test_what_a_user_gets_wrong_is_said_in_a_line(arguments, message, tmp_path):

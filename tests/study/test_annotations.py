@@ -67,6 +67,36 @@ def test_other_files_are_refused(tmp_path, content):
         annotations.read([str(path)])
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("bbox", [0.1, 0.1, 0.5, 0.5], "expected pixels"),
+        ("bbox", ["1", 1, 9, 9], "four numbers"),
+        ("bbox", [20, 10, -5, 50], "xmin > xmax"),
+        ("iscrowd", "0", "in iscrowd, got '0'"),
+        ("category_id", [5], "in category_id"),
+        ("image_id", "7", "no image with id '7'"),
+        ("area", float("nan"), "in area, got nan"),
+    ],
+)
+def test_files_are_refused_as_launch_prepare_refuses_them(tmp_path, field, value, reason):
+    content = json.loads(json.dumps(COCO))
+    content["annotations"][0][field] = value
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"1 problem\(s\) in .*x\.json") as error:
+        annotations.read([str(path)])
+    assert reason in str(error.value)
+
+
+def test_a_file_without_sizes(tmp_path):
+    content = json.loads(json.dumps(COCO))
+    del content["images"][1]["width"], content["images"][1]["height"]
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"image 9 \(b\.jpg\): no height, width"):
+        annotations.read([str(tmp_path / "x.json")])
+
+
 def test_what_cannot_be_read_together(tmp_path):
     with pytest.raises(ValueError, match=r"no file .*missing\.json"):
         annotations.read([str(tmp_path / "missing.json")])

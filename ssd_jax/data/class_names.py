@@ -1,0 +1,52 @@
+"""Names of classes: one line of text, without the spaces around it.
+
+No class is called `background`, which is label 0 of every detector.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+# Unicode's control characters, half characters (surrogates), line and paragraph separators.
+_NOT_IN_A_LINE = ("Cc", "Cs", "Zl", "Zp")
+
+BACKGROUND = ("background", "__background__")
+
+
+def printable(text: str) -> str:
+    """Returns the text in a line, with what no line can hold written as an escape."""
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in _NOT_IN_A_LINE else c
+        for c in text
+    )
+
+
+def checked(text: str) -> str:
+    """Returns the name of a class, without the spaces around it.
+
+    Raises:
+        ValueError: where it is empty, more than a line, or `background`; without a place.
+    """
+    name = text.strip()
+    if not name:
+        raise ValueError(f"expected the name of a class, got {text!r}")
+    if printable(name) != name:
+        raise ValueError(f"expected the name of a class in one line of text, got {name!r}")
+    if name.lower() in BACKGROUND:
+        raise ValueError(
+            f"a class cannot be called {name!r}, which is label 0 of every detector: rename it, "
+            f"or leave its objects out"
+        )
+    return name
+
+
+def check_chosen(class_names: Sequence[str]) -> None:
+    """Refuses chosen classes of which one is not a name or comes twice.
+
+    Raises:
+        ValueError: with the name.
+    """
+    for name in class_names:
+        if checked(name) != name:
+            raise ValueError(f"expected class names without spaces around them, got {name!r}")
+    if len(set(class_names)) < len(class_names):
+        raise ValueError(f"expected every class once, got {', '.join(class_names)}")
