@@ -325,7 +325,7 @@ def test_a_picture_that_cannot_be_decoded_is_named(num_workers):
 
 def test_a_prepared_picture_is_read_whatever_the_limit():
     with images.memory_limit(0):  # in this thread, so past the iterator's own
-        batch, _ = evaluate([record(0)])._batches[0]
+        batch, _ = evaluate([record(0)])._batches(0)[0]
     np.testing.assert_array_equal(batch.canvas[0, :16, :20], noise(16, 20, seed=0))
 
 
