@@ -76,9 +76,7 @@ def test_a_mistake_is_a_line_before_anything_runs(tmp_path):
     path.write_text("def get_sweep():\n    return [{}, {'config.anchors.s_mim': 0.1}]\n")
     result = sweep("--config=configs/quickstart.py", f"--sweep={path}", f"--workdir={tmp_path}/w")
     assert result.returncode == 1
-    assert (
-        "y.py, trial 2: config.anchors.s_mim: there is no such field; did you mean config.anchors.s_mi"
-        in result.stderr
-    )
+    assert "y.py, trial 2: config.anchors.s_mim: there is no such field; did" in result.stderr
+    assert "mean config.anchors.s_min?" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "w").exists()
