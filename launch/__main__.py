@@ -5,7 +5,7 @@ import runpy
 import sys
 
 # Modules that are no commands.
-_OTHERS = ("__init__", "__main__", "cli", "memory")
+_OTHERS = ("__init__", "__main__", "cli", "memory", "pipes")
 
 
 def main() -> None:
