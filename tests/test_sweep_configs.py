@@ -23,7 +23,7 @@ RUNS = {
     "anchor_designs": ("ssd_anchors", "", {"config.model.image_size": (64, 64)}),
     "atrous": ("no_atrous", "", {}),
     "augmentation": ("flip", "configs/quickstart.py", SMALL),
-    "deconvolution": ("deconvolution=sum", "configs/small_objects.py:pm", SMALL),
+    "deconvolution": ("combination=sum", "configs/small_objects.py:dm_product", SMALL),
     "layers": ("conv7_alone_inside", "", {}),
     "objective": ("localization=l2", "", SMALL),
     "prediction_modules": ("prediction_module=d", "configs/small_objects.py:ssd_resnet", SMALL),

@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from ssd_jax.coverage import cluster_plots, clustering
 
 

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from ssd_jax import config
+from ssd_jax.detectors.multibox import Multibox
 from ssd_jax.sweeps import comparison
 
 
@@ -50,7 +51,7 @@ def test_a_run_that_is_not_finished_is_named(tmp_path):
 
 
 def test_settings_of_one_name_are_told_apart(tmp_path):
-    sharp, plain = config.Loss(alpha=2.0), config.Loss()
+    sharp, plain = Multibox(alpha=2.0), Multibox()
     rows = comparison.compare(
         [
             run(tmp_path / "a", "a", 0, scores(0.5, 0.4), loss=plain),

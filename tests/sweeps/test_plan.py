@@ -100,7 +100,10 @@ def test_duplicates_are_counted():
         ),
         ({"config.train.steps": "many"}, r"config\.train\.steps: expected int, got 'many'"),
         ({"config.train.steps.x": 1}, r"config\.train\.steps is a field and not a group"),
-        ({"anchors.s_min": 0.1}, r"anchors\.s_min: expected a field .*; did you mean config\.anchors\.s_min\?"),
+        (
+            {"anchors.s_min": 0.1},
+            r"anchors\.s_min: expected a field .*; did you mean config\.anchors\.s_min\?",
+        ),
         ({"s_min": 0.1}, r"s_min: expected a field .*; did you mean config\.anchors\.s_min\?"),
         ({"config": 3}, r"config: expected a field"),
     ],
