@@ -11,7 +11,6 @@ import pytest
 import configs
 from ssd_jax import detectors
 from ssd_jax.sweeps import plan as trials
-from ssd_jax.train.step import augment_spec
 from ssd_jax.types import Targets
 
 FOLDER = pathlib.Path(configs.__file__).parent / "sweeps"
@@ -23,7 +22,7 @@ RUNS = {
     "anchor_designs": ("ssd_anchors", "", {"config.model.image_size": (64, 64)}),
     "atrous": ("no_atrous", "", {}),
     "augmentation": ("flip", "configs/quickstart.py", SMALL),
-    "deconvolution": ("combination=sum", "configs/small_objects.py:dm_product", SMALL),
+    "deconvolution": ("neck=deconvolution,combination=sum", "configs/small_objects.py:pm", SMALL),
     "layers": ("conv7_alone_inside", "", {}),
     "objective": ("localization=l2", "", SMALL),
     "prediction_modules": ("prediction_module=d", "configs/small_objects.py:ssd_resnet", SMALL),
@@ -85,7 +84,6 @@ def test_a_trial_runs(name):
     setting, base, small = RUNS[name]
     tiny = {"config.model.width": 0.02, "config.model.num_classes": 4}
     made = {t.setting: t for t in plan(name, base, **tiny, **small).trials}
-    augment_spec(made[setting].experiment)
     detector = detectors.build(made[setting].experiment)
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.integers(0, 256, (1, *detector.image_size, 3)), jnp.float32)

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from ssd_jax import config
-from ssd_jax.detectors.multibox import Multibox
 from ssd_jax.sweeps import comparison
 
 
@@ -51,7 +50,7 @@ def test_a_run_that_is_not_finished_is_named(tmp_path):
 
 
 def test_settings_of_one_name_are_told_apart(tmp_path):
-    sharp, plain = Multibox(alpha=2.0), Multibox()
+    sharp, plain = config.Multibox(alpha=2.0), config.Multibox()
     rows = comparison.compare(
         [
             run(tmp_path / "a", "a", 0, scores(0.5, 0.4), loss=plain),
