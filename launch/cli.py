@@ -73,18 +73,6 @@ def define_config(required: bool = False) -> ConfigFlag:
     return _config_flag
 
 
-def with_flagfiles(argv: Sequence[str]) -> list[str]:
-    """Returns a command line with the lines of its --flagfile in its place.
-
-    Raises:
-        ValueError: where there is no such file.
-    """
-    try:
-        return flags.FLAGS.read_flags_from_files(argv, force_gnu=True)
-    except flags.Error as error:
-        raise ValueError(f"--flagfile: {str(error).removeprefix('ERROR:: ')}") from None
-
-
 def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Returns the words of a command line that are no overrides, and the overrides.
 
@@ -117,7 +105,7 @@ def read_config(text: str) -> config.Experiment:
       ValueError: for what --config would refuse.
     """
     try:
-        rest, overrides = take_overrides(with_flagfiles(shlex.split(text)))
+        rest, overrides = take_overrides(shlex.split(text))
         if len(rest) != 1:
             raise ValueError("expected FILE[:VARIANT] [--config.x=y ...]")
         return config.resolve(_read_config(rest[0], overrides))
@@ -194,7 +182,7 @@ def print_table(table: rich.table.Table) -> None:
 
 def positional() -> list[str]:
     """Returns the words of the command line that belong to no flag."""
-    return flags.FLAGS(take_overrides(with_flagfiles(sys.argv))[0])[1:]
+    return flags.FLAGS(take_overrides(sys.argv)[0])[1:]
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -219,7 +207,7 @@ def run(main: Callable[[], int | None]) -> None:
 
     def parse(argv: Sequence[str]) -> list[str]:
         try:
-            rest, overrides = take_overrides(with_flagfiles(argv))
+            rest, overrides = take_overrides(argv)
             positional = flags.FLAGS(rest)
             if overrides and not (_config_flag and _config_flag.name):
                 raise ValueError(f"--{next(iter(overrides))} changes a config: give --config, too")
