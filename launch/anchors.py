@@ -25,34 +25,20 @@ cover. Of several named data sets the first is clustered; the coverage is that o
 """
 
 import dataclasses
-import json
 import logging
 import pathlib
 import shlex
 from collections.abc import Sequence
 
-import numpy as np
 from absl import flags
-from PIL import Image
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from ssd_jax import config, draw
-from ssd_jax.coverage import (
-    annotations,
-    cluster_plots,
-    clustering,
-    groups,
-    matched_anchors,
-    measure,
-    page,
-    proposal,
-    tables,
-)
-from ssd_jax.data import images, records
+from ssd_jax import config
+from ssd_jax.coverage import annotations, matched_anchors, proposal, tables
+from ssd_jax.coverage.clusters_report import clusters_report
+from ssd_jax.coverage.report import report
+from ssd_jax.data import records
 from ssd_jax.detectors import anchor_spec
-from ssd_jax.ops.anchors import generate
 
 from . import cli
 
@@ -68,12 +54,6 @@ _KMEANS = flags.DEFINE_bool("kmeans", False, "Cluster the boxes, and propose anc
 _CLUSTERS = flags.DEFINE_integer("clusters", 20, "kmeans: the most to try.", lower_bound=2)
 _PICTURES = flags.DEFINE_integer("pictures", 6, "How many to draw.", lower_bound=0)
 _OUTPUT = flags.DEFINE_string("output", None, "A folder for what is written.", required=True)
-
-# Boxes to cluster; of more, so many are drawn at random.
-_MOST_CLUSTERED = 50_000
-
-# What coverage depends on.
-_COUNTING_GROUPS = ("model.", "anchors.", "loss.")
 
 log = logging.getLogger("ssd_jax")
 
@@ -91,77 +71,29 @@ def main() -> None:
     ]
     folder.mkdir(parents=True, exist_ok=True)
     if _KMEANS.value:
-        cluster(experiments[0], data[0], folder)
-        experiments.append(propose(experiments[0], data[0], folder))
+        experiments.append(_propose(experiments[0], data[0], folder))
     prepared = [part for parts in sources.values() for part in parts if not _is_file(part)]
     source = records.open_source(prepared[0], data_dir) if prepared else None
-    report(_told_apart(experiments), data, folder, source)
-    if source is not None and _PICTURES.value and not _KMEANS.value:
-        draw_matched(experiments[0], source, folder)
-
-
-def report(
-    experiments: Sequence[config.Experiment],
-    data: Sequence[annotations.BoxSet],
-    folder: pathlib.Path,
-    source: records.Source | None,
-) -> None:
-    """Prints the coverage of configs on data sets, and writes coverage.json and coverage.html."""
-    found = [measure.measure(one, boxes) for boxes in data for one in experiments]
     for boxes in data:
         if boxes.dropped:
             log.info("%s: %d crowds and boxes without area left out", boxes.name, boxes.dropped)
-    shown = tables.side_by_side(found, _SIZES.value)
-    if len(found) == 1:
-        shown += tables.details(found[0], _SIZES.value)
-    for table in shown:
-        cli.print_table(table.terminal())
+    for table in report(experiments, data, folder, measured_on=_SIZES.value, source=source):
+        cli.print_table(table)
     Console().print(tables.EXPLANATION, highlight=False, markup=False)
-    values = [groups.as_json(one, _SIZES.value) for one in found]
-    (folder / "coverage.json").write_text(json.dumps(values, indent=1) + "\n")
-    picture = None
-    if source is not None:
-        with images.memory_limit(None):  # it was decoded when the data set was prepared
-            picture = Image.fromarray(images.decode(source[0].image))
-    text = page.page(found, measured_on=_SIZES.value, picture=picture)
-    (folder / "coverage.html").write_text(text)
     log.info("Written: %s and coverage.json", folder / "coverage.html")
+    if source is not None and _PICTURES.value and not _KMEANS.value:
+        matched_anchors.sheet(experiments[0], source, _PICTURES.value).save(folder / "anchors.png")
+        log.info("Drawn: %s", folder / "anchors.png")
 
 
-def cluster(experiment: config.Experiment, found: annotations.BoxSet, folder: pathlib.Path) -> None:
-    """Prints the sizes and ratios of 1 to --clusters clusters, and draws a page."""
-    height, width = experiment.model.image_size
-    boxes = found.sample(_MOST_CLUSTERED) * np.array((width, height) * 2)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    sides = sides[(sides > 0).all(axis=1)]
-    if not len(sides):
-        raise ValueError(f"--kmeans: {found.name} has no boxes")
-    numbers = range(1, min(_CLUSTERS.value, clustering.most(sides)) + 1)
-    sizes = [clustering.by_size(sides, k) for k in numbers]
-    ratios = [clustering.by_ratio(sides, k) for k in numbers]
-    chosen = tuple(clustering.elbow([c.error for c in each]) for each in (sizes, ratios))
-    table = Table(title=Text(f"{len(sides)} boxes of {found.name} on {height} x {width}"))
-    for heading in ("k", "mean IoU", "sizes, pixels", "log distance", "ratios"):
-        table.add_column(heading, justify="right" if heading != "sizes, pixels" else "left")
-    for k, size, ratio in zip(numbers, sizes, ratios, strict=True):
-        table.add_row(
-            str(k),
-            f"{1 - size.error:.3f}" + "*" * (k == chosen[0]),
-            "  ".join(f"{w:.0f}x{h:.0f}" for w, h in size.centres),
-            f"{ratio.error:.3f}" + "*" * (k == chosen[1]),
-            "  ".join(f"{r:.2f}" for r in ratio.centres[:, 0]),
-        )
-    cli.print_table(table)
-    print("* after which a further cluster takes away less than a fifth of the error")
-    drawn = cluster_plots.page(sides, (height, width), sizes, ratios, chosen)
-    drawn.savefig(folder / "clusters.png", dpi=110)
-    log.info("Drawn: %s", folder / "clusters.png")
-
-
-def propose(
+def _propose(
     experiment: config.Experiment, found: annotations.BoxSet, folder: pathlib.Path
 ) -> config.Experiment:
-    """Prints and writes the flags of anchors made from the clusters, and returns their config."""
+    """Prints clusters and the flags of anchors made from them; returns the config with these."""
+    table, page = clusters_report(found, experiment.model.image_size, _CLUSTERS.value)
+    cli.print_table(table)
+    page.savefig(folder / "clusters.png", dpi=110)
+    log.info("Drawn: %s", folder / "clusters.png")
     clusters = max(_CLUSTERS.value, 2 * len(anchor_spec(experiment).maps))
     anchors = proposal.propose(experiment, found, clusters=clusters)
     lines = proposal.flags(anchors)
@@ -170,23 +102,6 @@ def propose(
     print(f"\nProposed anchors, for launch.train with the same --config, or --flagfile={file}:")
     print("  " + " \\\n  ".join(map(shlex.quote, lines)) + "\n")
     return dataclasses.replace(experiment, anchors=anchors, name=f"{experiment.name}, proposed")
-
-
-def draw_matched(
-    experiment: config.Experiment, source: records.Source, folder: pathlib.Path
-) -> None:
-    """Draws the first pictures of a data set with the anchors that are trained on them."""
-    anchors = generate(anchor_spec(experiment))
-    pictures = []
-    for index in range(min(_PICTURES.value, len(source))):
-        record = source[index]
-        matched = matched_anchors.matched_anchors(
-            record, anchors, iou_threshold=experiment.loss.iou_threshold
-        )
-        pictures.append(matched_anchors.picture(record, matched, source.class_names))
-    sheet = folder / "anchors.png"
-    draw.contact_sheet(pictures, columns=3).save(sheet)
-    log.info("Drawn: %s", sheet)
 
 
 def _data_sets(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -203,19 +118,6 @@ def _data_sets(texts: Sequence[str]) -> dict[str, list[str]]:
 
 def _is_file(source: str) -> bool:
     return source.endswith((".json", ".json.gz"))
-
-
-def _told_apart(experiments: Sequence[config.Experiment]) -> list[config.Experiment]:
-    """Returns the experiments; one with the name of another says what it has changed."""
-    named: list[config.Experiment] = []
-    for one in experiments:
-        namesakes = [other for other in experiments[: len(named)] if other.name == one.name]
-        if namesakes:
-            fields = config.differences(namesakes[0], one)
-            changed = [field for field in fields if field.startswith(_COUNTING_GROUPS)]
-            one = dataclasses.replace(one, name=f"{one.name} ({', '.join(changed) or 'the same'})")
-        named.append(one)
-    return named
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from PIL import Image
 
-from ssd_jax import draw
+from ssd_jax import config, draw
 from ssd_jax.data import images
-from ssd_jax.data.records import Record
+from ssd_jax.data.records import Record, Source
+from ssd_jax.detectors import anchor_spec
 from ssd_jax.ops import boxes, matching
+from ssd_jax.ops.anchors import generate
 
 
 class MatchedAnchors(NamedTuple):
@@ -59,6 +61,15 @@ def picture(record: Record, matched: MatchedAnchors, class_names: tuple[str, ...
     )
     labels = record.labels[matched.gt_index]
     return draw.draw_anchors(annotated, matched.boxes_xyxy * scale, labels)
+
+
+def sheet(experiment: config.Experiment, source: Source, most: int) -> Image.Image:
+    """Returns the first pictures of a data set, at most so many, with their trained anchors."""
+    anchors, pictures = generate(anchor_spec(experiment)), []
+    for record in (source[i] for i in range(min(most, len(source)))):
+        matched = matched_anchors(record, anchors, iou_threshold=experiment.loss.iou_threshold)
+        pictures.append(picture(record, matched, source.class_names))
+    return draw.contact_sheet(pictures, columns=3)
 
 
 @functools.partial(jax.jit, static_argnames="iou_threshold")

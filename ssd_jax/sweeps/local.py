@@ -94,6 +94,7 @@ class LocalTrials:
             self._others[trial.name] = trial
             return
         self._folder.update_record(trial, failed="")
+        began = time.monotonic()
         with self._folder.log(trial).open("ab") as output:
             # In a session of its own, so that a terminal's Ctrl-C reaches it through us alone: the
             # second signal would stop it without saving.
@@ -108,7 +109,7 @@ class LocalTrials:
             )
         self._folder.note_process(trial, process.pid)
         os.close(lock)
-        self._own[trial.name] = trial, process, time.monotonic()
+        self._own[trial.name] = trial, process, began
         log.info("%s begins", trial.name)
 
     def _environment(self, trial: Trial) -> dict[str, str]:
@@ -131,7 +132,7 @@ class LocalTrials:
             failed = "" if stopped else why_failed(status, self._folder.log(trial))
             if status == 0 and self._folder.progress(trial).state != "finished":
                 failed = "the run ended without an evaluation of its last step"
-            self._folder.update_record(trial, seconds=round(seconds, 1), failed=failed)
+            self._folder.update_record(trial, seconds=round(seconds, 3), failed=failed)
             self._ended(trial)
         for name, trial in list(self._others.items()):
             if not self._folder.is_locked(trial):

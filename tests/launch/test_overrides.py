@@ -1,0 +1,63 @@
+"""Overrides on a command line, --config.group.field=value, and files of flags."""
+
+import sys
+
+import pytest
+from absl import flags
+
+from launch import cli
+
+
+def test_overrides_are_taken_from_among_the_words():
+    rest, found = cli.take_overrides(
+        [
+            *("train", "--config=configs/x.py", "--config.train.steps=3", "--debug"),
+            *("-config.name", "two words", "--config.anchors.ratios=((2.0,), ())"),
+            *("--config.init_from=", "--config.a.b=x=y", "picture.jpg"),
+        ]
+    )
+    assert rest == ["train", "--config=configs/x.py", "--debug", "picture.jpg"]
+    assert found == {
+        "config.train.steps": "3",
+        "config.name": "two words",
+        "config.anchors.ratios": "((2.0,), ())",
+        "config.init_from": "",
+        "config.a.b": "x=y",
+    }
+
+
+def test_the_last_one_stands_and_what_follows_two_dashes_is_left_alone():
+    words = ["--config.a=1", "--config.a=2", "--", "--config.a=3"]
+    assert cli.take_overrides(words) == (["--", "--config.a=3"], {"config.a": "2"})
+    # Values may have lines.
+    assert cli.take_overrides(["--config.a=1\n2"]) == ([], {"config.a": "1\n2"})
+
+
+def test_an_override_without_a_value_says_how():
+    with pytest.raises(ValueError, match=r"--config\.a\.b: expected a value, as in --co"):
+        cli.take_overrides(["train", "--config.a.b"])
+
+
+def test_a_file_of_flags_holds_overrides_too(tmp_path):
+    file = tmp_path / "proposal.flags"
+    file.write_text("--config.anchors.s_max=0.7\n# not this\n--config.name=a b\n")
+    found = cli.read_config(f"configs/quickstart.py --flagfile={file} --config.anchors.s_min=0.1")
+    assert (found.anchors.s_min, found.anchors.s_max, found.name) == (0.1, 0.7, "a b")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--config.train.steps=3"], "--config.train.steps changes a config: give --config, too"),
+        (["--config.train.steps"], "--config.train.steps: expected a value"),
+    ],
+)
+def test_a_mistake_in_the_flags_is_a_line(words, said, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_config_flag", None)
+    monkeypatch.setattr(cli.app, "run", lambda main, flags_parser: flags_parser(sys.argv))
+    monkeypatch.setattr(sys, "argv", ["train", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: None)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith(f"error: in the flags: {said}")
+    flags.FLAGS.mark_as_parsed()
