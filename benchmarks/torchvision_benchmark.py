@@ -18,14 +18,14 @@ def time_torchvision(
     """Times torchvision's nearest detector, its training step and its inference.
 
     Args:
-      experiment: decides which: SSD300 for VGG16, SSDLite320 for a MobileNet.
-      timed: (name, function, images) -> timing.
-      suites: "train" and "infer" have a counterpart.
-      batch_size: of the training step.
-      num_objects: on each picture.
+        experiment: decides which: SSD300 for VGG16, SSDLite320 for a MobileNet.
+        timed: (name, function, images) -> timing.
+        suites: "train" and "infer" have a counterpart.
+        batch_size: of the training step.
+        num_objects: on each picture.
 
     Returns:
-      The timings; none, with a message, where torchvision is not installed.
+        The timings; none, with a message, where torchvision is not installed.
     """
     try:
         import torch

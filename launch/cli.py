@@ -48,7 +48,7 @@ class ConfigFlag:
     """--config and its overrides, `--config.group.field=value`.
 
     Attributes:
-      overrides: the text of every field on the command line, by its path.
+        overrides: the text of every field on the command line, by its path.
     """
 
     def __init__(self, required: bool) -> None:
@@ -70,7 +70,7 @@ class ConfigFlag:
         """The config as nested dicts; None where --config was not given.
 
         Raises:
-          ValueError: for a file, a field or a value that does not exist.
+            ValueError: for a file, a field or a value that does not exist.
         """
         return None if self.name is None else _read_config(self.name, self.overrides)
 
@@ -89,12 +89,15 @@ def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Returns the words of a command line that are no overrides, and the overrides.
 
     Raises:
-      ValueError: for an override without a value.
+        ValueError: for an override without a value, or a --flagfile that is not there.
     """
     rest: list[str] = []
     found: dict[str, str] = {}
-    # What stands in a --flagfile stands on the command line.
-    words = iter(flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False))
+    try:
+        # What stands in a --flagfile stands on the command line.
+        words = iter(flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False))
+    except flags.Error as error:
+        raise ValueError(f"--flagfile: {str(error).removeprefix('ERROR:: ')}") from None
     for word in words:
         if word == "--":
             return [*rest, word, *words], found
@@ -115,7 +118,7 @@ def read_config(text: str) -> config.Experiment:
     """Returns the config of "FILE[:VARIANT] [--config.group.field=value ...]".
 
     Raises:
-      ValueError: for what --config would refuse.
+        ValueError: for what --config would refuse.
     """
     try:
         rest, overrides = take_overrides(shlex.split(text))

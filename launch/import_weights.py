@@ -94,7 +94,7 @@ def convert(
     """Returns the detector of a file's arrays; see `detectors.convert`.
 
     Raises:
-      ValueError: where they are not of this model; it says which model they fit.
+        ValueError: where they are not of this model; it says which model they fit.
     """
     known = (family for families in detectors.FAMILIES.values() for family in families)
     arrays, prefix = without_prefix(arrays, known)

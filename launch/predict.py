@@ -99,7 +99,7 @@ def new_folder(path: pathlib.Path) -> pathlib.Path:
     """Makes the folder for the results.
 
     Raises:
-      ValueError: where something stands there that might be written over or mixed up with them.
+        ValueError: where something stands there that might be written over or mixed up with them.
     """
     if path.is_dir() and any(path.iterdir()):
         raise ValueError(

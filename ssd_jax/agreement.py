@@ -19,10 +19,10 @@ def on_first_process(action: Callable[[], T]) -> T:
     process that has left.
 
     Args:
-      action: returns something that JSON can hold.
+        action: returns something that JSON can hold.
 
     Raises:
-      ValueError, OSError: what `action` raised; on the other processes with the same text.
+        ValueError, OSError: what `action` raised; on the other processes with the same text.
     """
     if jax.process_count() == 1:
         return action()

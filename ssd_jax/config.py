@@ -257,13 +257,13 @@ def with_classes(
     """Returns the experiment with the classes that its data set decides.
 
     Args:
-      experiment: its own class names or number of classes, where given, must be the same.
-      class_names: of the data set, without background.
-      source: the data set's name, for the error.
-      category_ids: the numbers of the classes in its annotations; (): those of the experiment.
+        experiment: its own class names or number of classes, where given, must be the same.
+        class_names: of the data set, without background.
+        source: the data set's name, for the error.
+        category_ids: the numbers of the classes in its annotations; (): those of the experiment.
 
     Raises:
-      ValueError: where the config names other classes, or another number of them.
+        ValueError: where the config names other classes, or another number of them.
     """
     if experiment.class_names not in ((), class_names):
         raise ValueError(

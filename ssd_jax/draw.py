@@ -32,12 +32,12 @@ def draw_detections(
     """Returns a copy of a picture with a coloured box, a name and a score for each detection.
 
     Args:
-      image: uint8[H, W, 3] or a PIL image.
-      boxes_xyxy: float[n, 4], pixels of the picture; what lies outside is not drawn.
-      labels: int[n], 1 .. C-1.
-      scores: float[n], or None to write the names alone.
-      class_names: of labels 1 .. C-1.
-      font_path: a TrueType font, for class names in a script that Pillow's own font lacks.
+        image: uint8[H, W, 3] or a PIL image.
+        boxes_xyxy: float[n, 4], pixels of the picture; what lies outside is not drawn.
+        labels: int[n], 1 .. C-1.
+        scores: float[n], or None to write the names alone.
+        class_names: of labels 1 .. C-1.
+        font_path: a TrueType font, for class names in a script that Pillow's own font lacks.
     """
     names = _names(labels, class_names)
     if scores is not None:
@@ -59,11 +59,11 @@ def draw_ground_truth(
     """Returns a copy of a picture with a dashed white box and a name for each annotated object.
 
     Args:
-      image: uint8[H, W, 3] or a PIL image; to see both, draw this first and detections over it.
-      boxes_xyxy: float[n, 4], pixels of the picture; what lies outside is not drawn.
-      labels: int[n], 1 .. C-1.
-      class_names: of labels 1 .. C-1.
-      font_path: see `draw_detections`.
+        image: uint8[H, W, 3] or a PIL image; to see both, draw this first and detections over it.
+        boxes_xyxy: float[n, 4], pixels of the picture; what lies outside is not drawn.
+        labels: int[n], 1 .. C-1.
+        class_names: of labels 1 .. C-1.
+        font_path: see `draw_detections`.
     """
     names = _names(labels, class_names)
     colors = [_PAPER] * len(names)
@@ -77,9 +77,9 @@ def draw_anchors(
     """Returns a copy of a picture with a thin box for each anchor, in its class's colour.
 
     Args:
-      image: uint8[H, W, 3] or a PIL image.
-      boxes_xyxy: float[n, 4], pixels of the picture; what lies outside is not drawn.
-      labels: int[n], 1 .. C-1, of the objects that the anchors are matched to.
+        image: uint8[H, W, 3] or a PIL image.
+        boxes_xyxy: float[n, 4], pixels of the picture; what lies outside is not drawn.
+        labels: int[n], 1 .. C-1, of the objects that the anchors are matched to.
     """
     picture = _picture(image)
     canvas = ImageDraw.Draw(picture)
@@ -98,10 +98,10 @@ def contact_sheet(
     """Returns one picture of many, in rows of equal cells, each centred in its cell.
 
     Args:
-      images: at least one, uint8[H, W, 3] or PIL images.
-      columns: pictures in a row.
-      tile: the longest side a picture keeps, in pixels; smaller ones stay as they are.
-      gap: pixels between and around the pictures.
+        images: at least one, uint8[H, W, 3] or PIL images.
+        columns: pictures in a row.
+        tile: the longest side a picture keeps, in pixels; smaller ones stay as they are.
+        gap: pixels between and around the pictures.
     """
     if not images or columns < 1:
         raise ValueError(

@@ -29,9 +29,9 @@ class Predictor:
     """Finds objects in pictures of any size, a batch at a time.
 
     Attributes:
-      class_names: without background; label l is class_names[l - 1].
-      category_ids: what the annotations call the classes, in the same order.
-      experiment: the config of the detector.
+        class_names: without background; label l is class_names[l - 1].
+        category_ids: what the annotations call the classes, in the same order.
+        experiment: the config of the detector.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Predictor:
         """Prepares the compiled step.
 
         Args:
-          experiment: with the classes filled in, as a workdir's config.json is.
-          variables: of the detector.
-          batch_size: pictures at a time; rounded up to a multiple of the devices.
-          detector: default the one that `experiment` describes, its BatchNorm folded.
+            experiment: with the classes filled in, as a workdir's config.json is.
+            variables: of the detector.
+            batch_size: pictures at a time; rounded up to a multiple of the devices.
+            detector: default the one that `experiment` describes, its BatchNorm folded.
         """
         self.experiment = experiment
         self.class_names = experiment.class_names
@@ -67,12 +67,12 @@ class Predictor:
         """Returns the predictor of a run's workdir, or of a file of launch.import_weights.
 
         Args:
-          path: the workdir or the file.
-          checkpoint: of a run: "latest", "best" (by mAP), or a step.
-          batch_size: pictures at a time.
+            path: the workdir or the file.
+            checkpoint: of a run: "latest", "best" (by mAP), or a step.
+            batch_size: pictures at a time.
 
         Raises:
-          ValueError: where there is none, it is damaged, or another version wrote it.
+            ValueError: where there is none, it is damaged, or another version wrote it.
         """
         return cls(*load(path, checkpoint=checkpoint), batch_size=batch_size)
 

@@ -17,8 +17,8 @@ class Registry:
         """Starts with the parts of this package.
 
         Args:
-          noun: what a part is called in messages, such as "backbone".
-          parts: the classes by name.
+            noun: what a part is called in messages, such as "backbone".
+            parts: the classes by name.
         """
         self.noun = noun
         self._parts: dict[str, type] = {}
@@ -29,7 +29,7 @@ class Registry:
         """Makes a part available under a name; another package adds its own parts with this.
 
         Raises:
-          ValueError: if the class is no frozen dataclass, or the name or the class is taken.
+            ValueError: if the class is no frozen dataclass, or the name or the class is taken.
         """
         is_frozen = dataclasses.is_dataclass(part) and part.__dataclass_params__.frozen
         if not is_frozen:
@@ -44,7 +44,7 @@ class Registry:
         """Returns the class of a name.
 
         Raises:
-          ValueError: for an unknown name, with the names there are and the nearest.
+            ValueError: for an unknown name, with the names there are and the nearest.
         """
         if name not in self._parts:
             near = difflib.get_close_matches(str(name), self._parts, n=1, cutoff=0.5)
@@ -65,7 +65,7 @@ class Registry:
         """Returns the name of a part.
 
         Raises:
-          ValueError: if its class is not registered, with the remedy.
+            ValueError: if its class is not registered, with the remedy.
         """
         for name, known in self._parts.items():
             if type(part) is known:

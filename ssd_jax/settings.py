@@ -24,13 +24,13 @@ def build(cls: type, values: Any, where: str) -> Any:
     """Returns a dataclass from nested dicts; a field that is missing takes its default.
 
     Args:
-      cls: the dataclass.
-      values: a dict, or an instance of the class, which is returned as it is.
-      where: the path of this group, for messages.
+        cls: the dataclass.
+        values: a dict, or an instance of the class, which is returned as it is.
+        where: the path of this group, for messages.
 
     Raises:
-      ValueError: for an unknown field (with the nearest valid one), a value of another type, or
-        values that contradict each other.
+        ValueError: for an unknown field (with the nearest valid one), a value of another type, or
+            values that contradict each other.
     """
     if isinstance(values, cls):
         return values
@@ -77,14 +77,14 @@ def override(cls: type, values: dict[str, Any], changes: Mapping[str, Any], top:
     before fields are set, whatever their order.
 
     Args:
-      cls: the dataclass that the dicts describe.
-      values: nested dicts of all fields, as `to_dict` returns them.
-      changes: values by path. A str becomes the type of its field, so that flags can pass text.
-      top: the first word of every path.
+        cls: the dataclass that the dicts describe.
+        values: nested dicts of all fields, as `to_dict` returns them.
+        changes: values by path. A str becomes the type of its field, so that flags can pass text.
+        top: the first word of every path.
 
     Raises:
-      ValueError: for a path that leads nowhere, naming the nearest valid one or the part that has
-        the field, or for text that cannot be the field's type.
+        ValueError: for a path that leads nowhere, naming the nearest valid one or the part that has
+            the field, or for text that cannot be the field's type.
     """
     for path in sorted(changes, key=_depth):
         _override(cls, values, path, changes[path], top)

@@ -113,15 +113,3 @@ def test_differences_go_into_parts():
         "scene.shape.sides",
         "scene.shape.is_open",
     }
-
-
-def test_a_registry_takes_frozen_dataclasses_once():
-    registry = Registry("shape", {"circle": Circle})
-    with pytest.raises(ValueError, match="taken"):
-        registry.add("circle", Box)
-    with pytest.raises(ValueError, match="taken"):
-        registry.add("disc", Circle)
-    with pytest.raises(ValueError, match="expected a frozen dataclass"):
-        registry.add("text", str)
-    with pytest.raises(ValueError, match="no registered shape"):
-        registry.name_of(Box())

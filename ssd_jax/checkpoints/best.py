@@ -11,7 +11,7 @@ def ranked(metrics: Mapping[int, float | None]) -> list[int]:
     not known ranks last, the newest first.
 
     Args:
-      metrics: by step; the higher the better.
+        metrics: by step; the higher the better.
     """
 
     def rank(step: int) -> tuple[bool, float, int]:

@@ -31,7 +31,7 @@ def save(path: pathlib.Path, experiment: config.Experiment, variables: PyTree) -
     """Writes a detector; a file of that name is replaced once all is written.
 
     Raises:
-      ValueError: where the name does not end in .npz.
+        ValueError: where the name does not end in .npz.
     """
     if path.suffix != SUFFIX:
         raise ValueError(f"detector_file.save: expected a name that ends in {SUFFIX}, got {path}")
@@ -52,7 +52,7 @@ def of_arrays(arrays: Mapping[str, np.ndarray], source: str) -> Trained:
     """Returns the detector of a file's arrays.
 
     Raises:
-      ValueError: where its config is none of this version's.
+        ValueError: where its config is none of this version's.
     """
     try:
         experiment = config.from_json(arrays[_CONFIG].tobytes().decode())
@@ -75,7 +75,7 @@ def load(path: pathlib.Path) -> Trained:
     """Reads what `save` wrote.
 
     Raises:
-      ValueError: where the file is missing, damaged or holds something else.
+        ValueError: where the file is missing, damaged or holds something else.
     """
     if not path.exists():
         raise ValueError(f"--weights: expected a file that launch.import_weights wrote; no {path}")

@@ -37,12 +37,12 @@ def load_variables(workdir: pathlib.Path, *, which: str = "latest") -> PyTree:
     Where the newest or the best checkpoint is damaged, the one after it is taken, with a message.
 
     Args:
-      workdir: of the run.
-      which: "latest", "best" (by mAP), or a step.
+        workdir: of the run.
+        which: "latest", "best" (by mAP), or a step.
 
     Raises:
-      ValueError: where there is no such checkpoint, naming the ones there are; or none that is
-        whole, saying what was tried.
+        ValueError: where there is no such checkpoint, naming the ones there are; or none that is
+            whole, saying what was tried.
     """
     workdir = workdir.absolute()
     steps = {name: steps_in(workdir / name) for name in (RECENT, BEST)}

@@ -37,11 +37,11 @@ def damage(folder: pathlib.Path, *, contents: bool = True) -> str | None:
     """Returns what is wrong with a sealed checkpoint, or None.
 
     Args:
-      folder: of the checkpoint.
-      contents: compare the checksums of all files, and not only of the small ones.
+        folder: of the checkpoint.
+        contents: compare the checksums of all files, and not only of the small ones.
 
     Raises:
-      OSError: where that cannot be found out.
+        OSError: where that cannot be found out.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())

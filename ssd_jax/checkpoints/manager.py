@@ -66,7 +66,7 @@ class Checkpoints:
         """Opens (and creates) the folders.
 
         Raises:
-          ValueError: if nothing would be kept.
+            ValueError: if nothing would be kept.
         """
         if keep_recent < 1 or keep_best < 0:
             raise ValueError(
@@ -84,13 +84,13 @@ class Checkpoints:
         """Saves a state among the recent ones.
 
         Args:
-          step: of the state.
-          items: the state in parts, by name; the same on every process.
-          data: the loader's position, for JSON.
-          notes: what else the run wants back when it resumes, for JSON.
+            step: of the state.
+            items: the state in parts, by name; the same on every process.
+            data: the loader's position, for JSON.
+            notes: what else the run wants back when it resumes, for JSON.
 
         Raises:
-          CheckpointError: where this or the checkpoint before it could not be written.
+            CheckpointError: where this or the checkpoint before it could not be written.
         """
         self._write(
             RECENT, step, items, {DATA: ocp.args.JsonSave(data), NOTES: ocp.args.JsonSave(notes)}
@@ -100,7 +100,7 @@ class Checkpoints:
         """Saves an evaluated state, if it is among the best ones and is not there yet.
 
         Raises:
-          CheckpointError: as `save`.
+            CheckpointError: as `save`.
         """
         self.wait()
         if self._keep[BEST] and on_first_process(lambda: self._wants(step, metric)):
@@ -112,7 +112,7 @@ class Checkpoints:
         Damaged ones are reported and set aside under another name.
 
         Raises:
-          ValueError: where there are checkpoints, and none that is whole.
+            ValueError: where there are checkpoints, and none that is whole.
         """
 
         def find() -> int:
@@ -145,7 +145,7 @@ class Checkpoints:
         """Returns the items saved at `step`, placed as the given ones are.
 
         Raises:
-          ValueError: where its arrays are not those of `items`.
+            ValueError: where its arrays are not those of `items`.
         """
         folder = self._folders[RECENT] / str(step)
         target = jax.tree.map(
@@ -168,7 +168,7 @@ class Checkpoints:
         """Returns when what is being written has its place.
 
         Raises:
-          CheckpointError: where it could not be written.
+            CheckpointError: where it could not be written.
         """
         pending, self._pending = self._pending, None
         if pending is not None:

@@ -55,13 +55,13 @@ def read(sources: Sequence[str], data_dir: str = "datasets") -> BoxSet:
     """Returns the boxes of several sources together.
 
     Args:
-      sources: each a COCO file (.json or .json.gz), or NAME:SPLIT of a prepared data set, or
-        several of them separated by commas.
-      data_dir: of the latter.
+        sources: each a COCO file (.json or .json.gz), or NAME:SPLIT of a prepared data set, or
+            several of them separated by commas.
+        data_dir: of the latter.
 
     Raises:
-      ValueError: for a file that is not there or not COCO's, or holds what cannot be used, and
-        for sources with other classes.
+        ValueError: for a file that is not there or not COCO's, or holds what cannot be used, and
+            for sources with other classes.
     """
     if not sources:
         raise ValueError("annotations.read: expected at least one source, got none")

@@ -25,11 +25,11 @@ def page(
     """Returns the page.
 
     Args:
-      sides: width and height of every box, pixels of the network's input.
-      image_size: height, width of that input.
-      sizes: `clustering.by_size` for k = 1, 2, ...
-      ratios: `clustering.by_ratio` for k = 1, 2, ...
-      chosen: the k of each whose centres are drawn.
+        sides: width and height of every box, pixels of the network's input.
+        image_size: height, width of that input.
+        sizes: `clustering.by_size` for k = 1, 2, ...
+        ratios: `clustering.by_ratio` for k = 1, 2, ...
+        chosen: the k of each whose centres are drawn.
     """
     figure = Figure(figsize=(12, 8), layout="constrained")
     (top_left, top_right), (bottom_left, bottom_right) = figure.subplots(2, 2)

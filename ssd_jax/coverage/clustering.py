@@ -24,12 +24,12 @@ def by_size(sides: Float[np.ndarray, "n 2"], k: int, *, seed: int = 0) -> Cluste
     the mean width and height of its boxes.
 
     Args:
-      sides: width and height of every box, in any unit.
-      k: how many.
-      seed: of the first centres.
+        sides: width and height of every box, in any unit.
+        k: how many.
+        seed: of the first centres.
 
     Raises:
-      ValueError: for fewer different boxes than k.
+        ValueError: for fewer different boxes than k.
     """
     width, height = sides[:, :1], sides[:, 1:]
     area = width * height
@@ -50,9 +50,9 @@ def by_ratio(sides: Float[np.ndarray, "n 2"], k: int, *, seed: int = 0) -> Clust
     centre is the geometric mean of its boxes' ratios.
 
     Args:
-      sides: width and height of every box, in a unit that is the same for both.
-      k: how many.
-      seed: of the first centres.
+        sides: width and height of every box, in a unit that is the same for both.
+        k: how many.
+        seed: of the first centres.
     """
     logs = np.abs(np.log(sides[:, :1] / sides[:, 1:]))
     found = _k_means(logs, k, lambda centres: np.abs(logs - centres.T), seed)
@@ -107,8 +107,8 @@ def elbow(errors: Sequence[float], *, gain: float = 0.2) -> int:
     DSSD's rule (section 3.1): clusters are added while the error falls by more than a fifth.
 
     Args:
-      errors: for k = 1, 2, ...
-      gain: the least part of the error that a further cluster must take away.
+        errors: for k = 1, 2, ...
+        gain: the least part of the error that a further cluster must take away.
     """
     for k in range(1, len(errors)):
         if errors[k] > (1 - gain) * errors[k - 1]:

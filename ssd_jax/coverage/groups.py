@@ -45,10 +45,10 @@ def groups(coverage: Coverage, measured_on: str = "picture") -> dict[str, list[R
     """Returns the rows by "size", "aspect", "class" and "map", each of every object once.
 
     Args:
-      coverage: what to divide.
-      measured_on: where the size is measured, "picture" or "input"; see `coverage.size_classes`.
-        Aspects are those on the network's input. The map is the one of an object's best anchor
-        among those trained towards it.
+        coverage: what to divide.
+        measured_on: where the size is measured, "picture" or "input"; see `coverage.size_classes`.
+            Aspects are those on the network's input. The map is the one of an object's best anchor
+            among those trained towards it.
     """
     sizes = size_classes(coverage.area(measured_on))
     width, height = coverage.sides.T

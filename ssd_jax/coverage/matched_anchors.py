@@ -31,9 +31,9 @@ def matched_anchors(
     """Returns the positive anchors of a picture that is warped whole to the network's input.
 
     Args:
-      record: the picture; crowds take no part.
-      anchors_cxcywh: of the detector.
-      iou_threshold: of the matching (`config.loss.iou_threshold`).
+        record: the picture; crowds take no part.
+        anchors_cxcywh: of the detector.
+        iou_threshold: of the matching (`config.loss.iou_threshold`).
     """
     if not len(record.labels):
         return MatchedAnchors(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))

@@ -26,20 +26,20 @@ class Coverage:
     """How the matcher serves every object of a data set, and what it uses every anchor for.
 
     Attributes:
-      name: of the config.
-      data: of the data set.
-      spec: the anchors.
-      class_names: of labels 1 .. C-1.
-      iou_threshold: of the matching.
-      num_images: of the data set.
-      boxes_xyxy: the objects, normalised.
-      labels: their classes.
-      picture_area: their areas in pixels of their pictures; nan where no size is known.
-      best_iou: the largest IoU of an object with any anchor.
-      positives: how many anchors are trained towards it.
-      matched_iou: its largest IoU with one of those; 0 where there is none.
-      source: the map that this anchor lies on; -1 where there is none.
-      uses: how many objects each anchor is trained towards, over all images.
+        name: of the config.
+        data: of the data set.
+        spec: the anchors.
+        class_names: of labels 1 .. C-1.
+        iou_threshold: of the matching.
+        num_images: of the data set.
+        boxes_xyxy: the objects, normalised.
+        labels: their classes.
+        picture_area: their areas in pixels of their pictures; nan where no size is known.
+        best_iou: the largest IoU of an object with any anchor.
+        positives: how many anchors are trained towards it.
+        matched_iou: its largest IoU with one of those; 0 where there is none.
+        source: the map that this anchor lies on; -1 where there is none.
+        uses: how many objects each anchor is trained towards, over all images.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Coverage:
         """Returns the objects' areas in pixels of their own "picture" or of the network's "input".
 
         Raises:
-          ValueError: for another word.
+            ValueError: for another word.
         """
         if measured_on not in ("picture", "input"):
             raise ValueError(
@@ -90,15 +90,15 @@ class Coverage:
         """Returns the figures of the whole data set.
 
         Args:
-          measured_on: where the sizes are measured by which objects are small, medium or large:
-            see `size_classes`.
+            measured_on: where the sizes are measured by which objects are small, medium or large:
+                see `size_classes`.
 
         Returns:
-          "covered", the share of objects with an anchor at the matching IoU, and of those of each
-          size; "forced", the share matched only by the bipartite rule; "unmatched", by nothing;
-          "best_iou", the mean of the objects' best IoU; "positives", the mean number of anchors
-          trained towards an object; "unused" and "crossing", the shares of anchors that no object
-          uses and that cross the border. nan where there is nothing to count.
+            "covered", the share of objects with an anchor at the matching IoU, and of those of each
+            size; "forced", the share matched only by the bipartite rule; "unmatched", by nothing;
+            "best_iou", the mean of the objects' best IoU; "positives", the mean number of anchors
+            trained towards an object; "unused" and "crossing", the shares of anchors that no object
+            uses and that cross the border. nan where there is nothing to count.
         """
         of_size = size_classes(self.area(measured_on))
         return {
@@ -149,11 +149,11 @@ def measure(experiment: config.Experiment, data: BoxSet) -> Coverage:
     its first step is trained from.
 
     Args:
-      experiment: a config; its classes need not be those of the data set.
-      data: the boxes.
+        experiment: a config; its classes need not be those of the data set.
+        data: the boxes.
 
     Raises:
-      ValueError: for anchors that contradict the network.
+        ValueError: for anchors that contradict the network.
     """
     spec = anchor_spec(experiment)
     anchors = jnp.asarray(generate(spec))

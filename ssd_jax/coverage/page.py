@@ -34,9 +34,9 @@ def page(
     """Returns the page: all configs side by side, then each on each data set.
 
     Args:
-      found: at least one.
-      measured_on: where sizes are measured; see `coverage.size_classes`.
-      picture: to draw the anchors of a cell on; None: a blank input.
+        found: at least one.
+        measured_on: where sizes are measured; see `coverage.size_classes`.
+        picture: to draw the anchors of a cell on; None: a blank input.
     """
     threshold = ", ".join(f"{x:g}" for x in dict.fromkeys(one.iou_threshold for one in found))
     parts = [

@@ -45,17 +45,17 @@ def propose(
     `clip` is kept, but the search takes the anchors as they are before it.
 
     Args:
-      experiment: whose maps, steps and numbers of boxes are kept.
-      data: the boxes; of more than 20,000, so many are drawn.
-      clusters: how many sizes to look for, or as many as there are different boxes.
-      seed: of the clustering and of the drawing.
+        experiment: whose maps, steps and numbers of boxes are kept.
+        data: the boxes; of more than 20,000, so many are drawn.
+        clusters: how many sizes to look for, or as many as there are different boxes.
+        seed: of the clustering and of the drawing.
 
     Returns:
-      The rule of explicit sizes, in pixels.
+        The rule of explicit sizes, in pixels.
 
     Raises:
-      ValueError: for a data set without boxes, for too few sizes, or for a config with several
-        scales on one map.
+        ValueError: for a data set without boxes, for too few sizes, or for a config with several
+            scales on one map.
     """
     spec = anchor_spec(experiment)
     if any(entry.more_sizes for entry in spec.maps):

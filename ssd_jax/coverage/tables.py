@@ -37,8 +37,8 @@ def side_by_side(found: Sequence[Coverage], measured_on: str = "picture") -> lis
     """Returns a table for each data set, with a row for each config, in the order given.
 
     Args:
-      found: of the same or of several data sets.
-      measured_on: see `coverage.size_classes`.
+        found: of the same or of several data sets.
+        measured_on: see `coverage.size_classes`.
     """
     headings = (
         *("config", "anchors", "covered", "small", "medium", "large"),

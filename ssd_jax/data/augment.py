@@ -22,23 +22,23 @@ class AugmentSpec:
     The ablation of the paper: flip alone; flip, crop and photometric; all four.
 
     Attributes:
-      image_size: height, width of the output, pixels.
-      fill: RGB colour around an expanded image, 0-255: the data set's mean.
-      photometric, expand, crop, flip: the parts.
-      photometric_probability: of each of brightness, contrast, saturation and hue.
-      brightness: the largest change, on 0-255.
-      contrast, saturation: range of the factor.
-      hue: the largest turn, in steps of 2 degrees.
-      shuffle_probability: of the channels taking a random order.
-      expand_probability: of an expansion.
-      max_expand: its largest ratio.
-      min_ious: of the crop samplers, the whole image aside.
-      num_trials: of each sampler.
-      min_crop_scale: the least square root of a crop's area; the paper says .1.
-      crop_aspect: range of a crop's width to height.
-      flip_probability: of a horizontal flip.
-      kernels: of `ops.resample`; one is drawn for each image.
-      antialias: widen the kernels when shrinking; the released code does not.
+        image_size: height, width of the output, pixels.
+        fill: RGB colour around an expanded image, 0-255: the data set's mean.
+        photometric, expand, crop, flip: the parts.
+        photometric_probability: of each of brightness, contrast, saturation and hue.
+        brightness: the largest change, on 0-255.
+        contrast, saturation: range of the factor.
+        hue: the largest turn, in steps of 2 degrees.
+        shuffle_probability: of the channels taking a random order.
+        expand_probability: of an expansion.
+        max_expand: its largest ratio.
+        min_ious: of the crop samplers, the whole image aside.
+        num_trials: of each sampler.
+        min_crop_scale: the least square root of a crop's area; the paper says .1.
+        crop_aspect: range of a crop's width to height.
+        flip_probability: of a horizontal flip.
+        kernels: of `ops.resample`; one is drawn for each image.
+        antialias: widen the kernels when shrinking; the released code does not.
     """
 
     image_size: tuple[int, int] = (300, 300)
@@ -118,13 +118,13 @@ def augment(
     without an area in the image (x1 <= x0, or outside); padded slots stay so.
 
     Args:
-      key: decides every random choice.
-      canvas: RGB; the image fills the upper left.
-      size: height, width of the image on the canvas, pixels; 0 gives a picture of the fill.
-      boxes_xyxy: the objects, in units of the image.
-      labels: their classes.
-      valid: which of the slots hold an object.
-      spec: the parts and their numbers.
+        key: decides every random choice.
+        canvas: RGB; the image fills the upper left.
+        size: height, width of the image on the canvas, pixels; 0 gives a picture of the fill.
+        boxes_xyxy: the objects, in units of the image.
+        labels: their classes.
+        valid: which of the slots hold an object.
+        spec: the parts and their numbers.
     """
     colour_key, expand_key, crop_key, rest_key = jax.random.split(key, 4)
     flip_draw, kernel_draw = jax.random.uniform(rest_key, (2,))
@@ -189,11 +189,11 @@ def warp(
     What evaluation and prediction see. Boxes in units of the image need no change.
 
     Args:
-      canvas: RGB; the image fills the upper left.
-      size: height, width of the image on the canvas, pixels.
-      image_size: height, width of the output, pixels.
-      kernel: a name of `ops.resample.KERNELS`.
-      antialias: widen the kernel when shrinking; the released code does not.
+        canvas: RGB; the image fills the upper left.
+        size: height, width of the image on the canvas, pixels.
+        image_size: height, width of the output, pixels.
+        kernel: a name of `ops.resample.KERNELS`.
+        antialias: widen the kernel when shrinking; the released code does not.
     """
     image = resample.resample(
         canvas,

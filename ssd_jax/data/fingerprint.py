@@ -18,8 +18,8 @@ def fingerprint(spec: str, data_dir: str | pathlib.Path) -> str:
     """Returns a checksum of the records that a run reads, whatever the data set is called.
 
     Args:
-      spec: as in `records.open_source`, which has opened it.
-      data_dir: where prepared data sets stand.
+        spec: as in `records.open_source`, which has opened it.
+        data_dir: where prepared data sets stand.
     """
     found = records.prepared(data_dir)
     digest = hashlib.sha256()

@@ -40,8 +40,8 @@ def find(inputs: Sequence[str]) -> list[PictureFile]:
     complain about. A folder below with a detections.json is passed over, and it is said.
 
     Raises:
-      OSError: for a folder that cannot be read.
-      ValueError: for an input that is not there or is no file or folder, or without any picture.
+        OSError: for a folder that cannot be read.
+        ValueError: for an input that is not there or is no file or folder, or without any picture.
     """
     paths: dict[str, pathlib.Path] = {}
     for one in inputs:

@@ -12,9 +12,9 @@ class Detector(Protocol):
     """A network with everything that turns pictures into a loss or into detections.
 
     Attributes:
-      image_size: height, width of the network's input, pixels.
-      num_classes: C, background included.
-      anchors: float32[A, 4], the default boxes, cxcywh.
+        image_size: height, width of the network's input, pixels.
+        num_classes: C, background included.
+        anchors: float32[A, 4], the default boxes, cxcywh.
     """
 
     image_size: tuple[int, int]
@@ -35,12 +35,12 @@ class Detector(Protocol):
         """Runs the network.
 
         Args:
-          variables: as `init` returns them.
-          images: RGB on 0-255 at the input size; the detector normalises them itself.
-          train: use and update the batch's own statistics in BatchNorm.
+            variables: as `init` returns them.
+            images: RGB on 0-255 at the input size; the detector normalises them itself.
+            train: use and update the batch's own statistics in BatchNorm.
 
         Returns:
-          The predictions, for `loss` and `detect`, and the batch statistics afterwards.
+            The predictions, for `loss` and `detect`, and the batch statistics afterwards.
         """
         ...
 
@@ -61,6 +61,6 @@ class Detector(Protocol):
         It computes the same, and faster. Without BatchNorm both are returned as they are.
 
         Args:
-          variables: of the trained detector, its params and batch_stats.
+            variables: of the trained detector, its params and batch_stats.
         """
         ...

@@ -19,9 +19,10 @@ class SeveralViews:
     """A detector that, outside of training, looks at a picture several times.
 
     Attributes:
-      detector: at the config's own size; it is trained, and its suppression is the plain one.
-      views: one for each size, with the same parameters; the largest decides what `image_size` is.
-      decoder: whether to mirror, and how to suppress what all views found.
+        detector: at the config's own size; it is trained, and its suppression is the plain one.
+        views: one for each size, with the same parameters; the largest decides what `image_size`
+            is.
+        decoder: whether to mirror, and how to suppress what all views found.
     """
 
     detector: Detector

@@ -38,10 +38,10 @@ def evaluate(
     detection matched to each count.
 
     Args:
-      objects: of the data set.
-      detections: of the data set; the best 100 of an image and class count.
-      num_images: images of the data set, those without objects included.
-      num_classes: C, background included.
+        objects: of the data set.
+        detections: of the data set; the best 100 of an image and class count.
+        num_images: images of the data set, those without objects included.
+        num_classes: C, background included.
     """
     truth = hotcoco.COCO.from_arrays(
         images=[{"id": i} for i in range(num_images)],

@@ -33,10 +33,10 @@ def write_coco_results(
     Coordinates are rounded to a thousandth of a pixel and scores to a millionth.
 
     Args:
-      path: the file.
-      detections: of any number of images.
-      category_ids: the category's number for labels 1 .. C-1 (COCO's have gaps); by default the
-        label itself.
+        path: the file.
+        detections: of any number of images.
+        category_ids: the category's number for labels 1 .. C-1 (COCO's have gaps); by default the
+            label itself.
     """
     lines = [line for found in detections for line in _lines(found, category_ids)]
     path.write_bytes(_HEAD + b",".join(lines) + _TAIL)
@@ -56,8 +56,8 @@ class GrowingResults:
         """Names the file.
 
         Args:
-          path: the file, which is not there yet.
-          category_ids: as `write_coco_results` takes them.
+            path: the file, which is not there yet.
+            category_ids: as `write_coco_results` takes them.
         """
         self._path = path
         self._part = path.with_name(f"{path.stem}.part{path.suffix}")
@@ -130,11 +130,11 @@ def read_coco_results(
     Images without detections are not in such a file, so they are not in the result.
 
     Args:
-      path: the file.
-      category_ids: the category's number for labels 1 .. C-1; by default the label itself.
+        path: the file.
+        category_ids: the category's number for labels 1 .. C-1; by default the label itself.
 
     Raises:
-      ValueError: for a file of another format, or a category that is not among `category_ids`.
+        ValueError: for a file of another format, or a category that is not among `category_ids`.
     """
     entries = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(entries, list):

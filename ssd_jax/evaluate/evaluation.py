@@ -41,8 +41,8 @@ class Evaluation(NamedTuple):
         """Writes metrics.json and detections.json to a folder.
 
         Args:
-          folder: made where it does not exist.
-          metrics_path: another place for metrics.json.
+            folder: made where it does not exist.
+            metrics_path: another place for metrics.json.
         """
         folder.mkdir(parents=True, exist_ok=True)
         metrics.write_metrics(metrics_path or folder / "metrics.json", self.metrics)

@@ -30,14 +30,14 @@ class Evaluator:
         """Opens the data.
 
         Args:
-          experiment: with the classes filled in.
-          detector: built from it.
-          mesh: default all devices.
-          source: NAME:SPLIT; default the config's `data.eval`.
+            experiment: with the classes filled in.
+            detector: built from it.
+            mesh: default all devices.
+            source: NAME:SPLIT; default the config's `data.eval`.
 
         Raises:
-          ValueError: where the data set is not there, has other classes than the experiment or
-            objects that cannot be scored, or the batch does not fit the devices.
+            ValueError: where the data set is not there, has other classes than the experiment or
+                objects that cannot be scored, or the batch does not fit the devices.
         """
         self._mesh = data_mesh() if mesh is None else mesh
         self._spec = experiment.evaluate

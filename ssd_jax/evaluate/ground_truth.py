@@ -72,14 +72,14 @@ def tabulate(
     """Checks the two sides of an evaluation and lays each out as one table.
 
     Args:
-      ground_truths: every image of the data set, those without objects too.
-      detections: at most one entry per image, in any order; an image left out has none.
-      num_classes: C, background included.
+        ground_truths: every image of the data set, those without objects too.
+        detections: at most one entry per image, in any order; an image left out has none.
+        num_classes: C, background included.
 
     Raises:
-      ValueError: for ground truth that `tabulate_objects` refuses, an image given twice, detections
-        of an unknown image, arrays of the wrong shape, labels outside 1 .. C-1, scores or corners
-        that are not finite, boxes that are inside out.
+        ValueError: for ground truth that `tabulate_objects` refuses, an image given twice,
+            detections of an unknown image, arrays of the wrong shape, labels outside 1 .. C-1,
+            scores or corners that are not finite, boxes that are inside out.
     """
     objects = tabulate_objects(ground_truths, num_classes=num_classes)
     detections = list(detections)
@@ -107,13 +107,13 @@ def tabulate_objects(ground_truths: Sequence[GroundTruth], *, num_classes: int) 
     """Checks the ground truth and lays it out as one table.
 
     Args:
-      ground_truths: every image of the data set, those without objects too.
-      num_classes: C, background included.
+        ground_truths: every image of the data set, those without objects too.
+        num_classes: C, background included.
 
     Raises:
-      ValueError: for no image at all, an image given twice, arrays of the wrong shape, labels
-        outside 1 .. C-1, areas or corners that are not finite, negative areas, boxes that are
-        inside out; with the image and the remedy.
+        ValueError: for no image at all, an image given twice, arrays of the wrong shape, labels
+            outside 1 .. C-1, areas or corners that are not finite, negative areas, boxes that are
+            inside out; with the image and the remedy.
     """
     if not ground_truths:
         raise ValueError("ground_truth.tabulate: expected at least one image, got none")

@@ -42,13 +42,13 @@ def evaluate(
     which maps each name to the same for the class; its 11-point AP is called `AP_11point` there.
 
     Args:
-      ground_truths: every image of the data set, those without objects too.
-      detections: at most one entry per image, in any order.
-      class_names: of labels 1 .. C-1.
-      iou_thresholds: IoUs at which VOC's mAP is wanted, besides .5.
+        ground_truths: every image of the data set, those without objects too.
+        detections: at most one entry per image, in any order.
+        class_names: of labels 1 .. C-1.
+        iou_thresholds: IoUs at which VOC's mAP is wanted, besides .5.
 
     Raises:
-      ValueError: for input that cannot be scored; see `ground_truth.tabulate`.
+        ValueError: for input that cannot be scored; see `ground_truth.tabulate`.
     """
     num_classes = len(class_names) + 1
     if len(set(class_names)) < len(class_names):

@@ -27,9 +27,9 @@ def precision_recall_overview(
     """Returns one small precision-recall plot per class, the class of highest AP first.
 
     Args:
-      curves: of labels 1 .. C-1.
-      class_names: of labels 1 .. C-1.
-      iou_threshold: that of the curves, for the title.
+        curves: of labels 1 .. C-1.
+        class_names: of labels 1 .. C-1.
+        iou_threshold: that of the curves, for the title.
     """
     _check(curves, class_names)
     aps = np.array([voc_ap.eleven_point_ap(curve) for curve in curves])
@@ -62,9 +62,9 @@ def class_page(curve: Curve, class_name: str, *, iou_threshold: float = 0.5) -> 
     """Returns a class's precision over recall, and precision, recall and F1 over the score.
 
     Args:
-      curve: of the class.
-      class_name: for the title.
-      iou_threshold: that of the curve, for the title.
+        curve: of the class.
+        class_name: for the title.
+        iou_threshold: that of the curve, for the title.
     """
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)

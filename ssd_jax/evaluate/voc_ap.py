@@ -71,11 +71,11 @@ def precision_recall(
     """Returns the curve of each of the C - 1 classes, that of label 1 first.
 
     Args:
-      objects: of the data set.
-      detections: of the data set.
-      overlaps: what `best_overlaps` says of the two.
-      num_classes: C, background included.
-      iou_threshold: the least IoU that counts as found, in (0, 1].
+        objects: of the data set.
+        detections: of the data set.
+        overlaps: what `best_overlaps` says of the two.
+        num_classes: C, background included.
+        iou_threshold: the least IoU that counts as found, in (0, 1].
     """
     if not 0 < iou_threshold <= 1:
         raise ValueError(

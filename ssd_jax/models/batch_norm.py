@@ -24,9 +24,9 @@ class BatchNorm(nn.Module):
     is, it is synchronised. Parameters `scale` and `bias`; statistics `mean` and `var`, float32.
 
     Attributes:
-      momentum: the old value's share in the running statistics.
-      epsilon: added to the variance.
-      dtype: of the result; the statistics are computed in float32.
+        momentum: the old value's share in the running statistics.
+        epsilon: added to the variance.
+        dtype: of the result; the statistics are computed in float32.
     """
 
     momentum: float = 0.9
@@ -58,7 +58,7 @@ class Bias(nn.Module):
     """What is left of a folded BatchNorm.
 
     Attributes:
-      dtype: of the arithmetic; the parameter is float32.
+        dtype: of the arithmetic; the parameter is float32.
     """
 
     dtype: Any = jnp.float32
@@ -79,7 +79,7 @@ def normalize_by_batch(
     No gradient flows through the mean and the variance that it returns for the running statistics.
 
     Returns:
-      The normalised map in float32, the mean and the (biased) variance of every channel.
+        The normalised map in float32, the mean and the (biased) variance of every channel.
     """
     wide = x.astype(jnp.float32)
     mean = jnp.mean(wide, axis=(0, 1, 2))

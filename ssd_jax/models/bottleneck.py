@@ -11,13 +11,13 @@ class Bottleneck(nn.Module):
     """A residual block: 1x1, 3x3, 1x1, added to its input (Deep Residual Learning, figure 5).
 
     Attributes:
-      squeeze, channels: of the inner and of the last convolution.
-      style: with BatchNorm, as released.
-      stride: of the block.
-      kernel, padding: of the convolutions that stride, where they are the first ones.
-      middle_kernel, dilation: of the middle convolution.
-      stride_first: stride at the entrance, as released; otherwise on the 3x3, as torchvision.
-      project: a convolution on the shortcut even where the shape stays.
+        squeeze, channels: of the inner and of the last convolution.
+        style: with BatchNorm, as released.
+        stride: of the block.
+        kernel, padding: of the convolutions that stride, where they are the first ones.
+        middle_kernel, dilation: of the middle convolution.
+        stride_first: stride at the entrance, as released; otherwise on the 3x3, as torchvision.
+        project: a convolution on the shortcut even where the shape stays.
     """
 
     squeeze: int

@@ -12,13 +12,13 @@ class ConvLayer(nn.Module):
     """A convolution, an optional BatchNorm, and an activation.
 
     Attributes:
-      channels: of the output; a depthwise convolution keeps the input's.
-      kernel, stride, dilation: in pixels, the same for rows and columns.
-      padding: pixels on every side; by default what keeps the size at stride 1. Ignored where the
-        style is "SAME".
-      depthwise: one kernel per channel.
-      activation: off for the linear end of a block.
-      style: see `Style`.
+        channels: of the output; a depthwise convolution keeps the input's.
+        kernel, stride, dilation: in pixels, the same for rows and columns.
+        padding: pixels on every side; by default what keeps the size at stride 1. Ignored where the
+            style is "SAME".
+        depthwise: one kernel per channel.
+        activation: off for the linear end of a block.
+        style: see `Style`.
     """
 
     channels: int = 0

@@ -14,12 +14,12 @@ class Conv(nn.Module):
     """A plain convolution with Xavier or Gaussian weights and zero bias.
 
     Attributes:
-      channels: of the output.
-      kernel, stride, dilation: in pixels, the same for rows and columns.
-      padding: (before, after) of rows and of columns, pixels.
-      use_bias: add one.
-      initial_deviation: of Gaussian weights; None: Xavier's.
-      dtype: of the arithmetic; the parameters are float32.
+        channels: of the output.
+        kernel, stride, dilation: in pixels, the same for rows and columns.
+        padding: (before, after) of rows and of columns, pixels.
+        use_bias: add one.
+        initial_deviation: of Gaussian weights; None: Xavier's.
+        dtype: of the arithmetic; the parameters are float32.
     """
 
     channels: int

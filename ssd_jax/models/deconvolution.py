@@ -66,9 +66,9 @@ class DeconvolutionModule(nn.Module):
     """Enlarges a deep map and joins it with the next finer one of SSD.
 
     Attributes:
-      channels: of every convolution.
-      combination: of the two paths, "product" or "sum".
-      style: of the convolutions; the deconvolution has neither BatchNorm nor ReLU.
+        channels: of every convolution.
+        combination: of the two paths, "product" or "sum".
+        style: of the convolutions; the deconvolution has neither BatchNorm nor ReLU.
     """
 
     channels: int
@@ -80,12 +80,12 @@ class DeconvolutionModule(nn.Module):
         """Returns a map of the finer one's size.
 
         Args:
-          finer: SSD's map.
-          deeper: the next deeper module's map: half the size, or two pixels smaller.
-          train: see ConvLayer.
+            finer: SSD's map.
+            deeper: the next deeper module's map: half the size, or two pixels smaller.
+            train: see ConvLayer.
 
         Raises:
-          ValueError: for maps of other sizes.
+            ValueError: for maps of other sizes.
         """
         style = self.style.added()
         kernel, stride = _window(finer.shape[1:3], deeper.shape[1:3])

@@ -24,9 +24,9 @@ class DepthwiseConv(nn.Module):
     """A convolution of every channel with a kernel of its own, without a bias.
 
     Attributes:
-      kernel, stride: in pixels, the same for rows and columns.
-      padding: (before, after) of rows and of columns, pixels.
-      dtype: of the arithmetic; the kernel is float32.
+        kernel, stride: in pixels, the same for rows and columns.
+        padding: (before, after) of rows and of columns, pixels.
+        dtype: of the arithmetic; the kernel is float32.
     """
 
     kernel: int
@@ -51,10 +51,10 @@ def depthwise(x: FeatureMap, kernel: Kernel, stride: int, padding: Padding) -> F
     """Returns the depthwise convolution (cross-correlation, as in every framework) of a map.
 
     Args:
-      x: [B, H, W, C].
-      kernel: [rows, columns, 1, C], of the same dtype.
-      stride: pixels.
-      padding: (before, after) of rows and of columns, pixels.
+        x: [B, H, W, C].
+        kernel: [rows, columns, 1, C], of the same dtype.
+        stride: pixels.
+        padding: (before, after) of rows and of columns, pixels.
     """
     return jax.lax.platform_dependent(
         x,

@@ -96,11 +96,11 @@ class ExtraLayers(nn.Module):
     """One step below the backbone: narrow, then wider convolutions that shrink the map.
 
     Attributes:
-      shape: channels of the two, and kernel, stride, padding of the one that shrinks.
-      form: "plain": 1x1, then a convolution that shrinks (SSD). "separable": the second as a
-        depthwise and a 1x1 convolution (SSDLite). "bottleneck": a residual block that shrinks at
-        its entrance (DSSD, RefineDet on ResNet-101).
-      style: of all.
+        shape: channels of the two, and kernel, stride, padding of the one that shrinks.
+        form: "plain": 1x1, then a convolution that shrinks (SSD). "separable": the second as a
+            depthwise and a 1x1 convolution (SSDLite). "bottleneck": a residual block that shrinks
+            at its entrance (DSSD, RefineDet on ResNet-101).
+        style: of all.
     """
 
     shape: ExtraLayer

@@ -19,9 +19,9 @@ def fold(
     scale / sqrt(var + epsilon), and a bias of bias - mean times the factor.
 
     Args:
-      params: of a network with BatchNorm.
-      batch_stats: its statistics.
-      epsilon: of the BatchNorm in a layer, by the names that lead to it.
+        params: of a network with BatchNorm.
+        batch_stats: its statistics.
+        epsilon: of the BatchNorm in a layer, by the names that lead to it.
     """
     return _fold(params, batch_stats, epsilon, ())
 

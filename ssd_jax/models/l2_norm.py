@@ -14,7 +14,7 @@ class L2Norm(nn.Module):
     (SSD, section 3.1; the epsilon inside the root is the released code's).
 
     Attributes:
-      initial_scale: of every channel.
+        initial_scale: of every channel.
     """
 
     initial_scale: float = 20.0

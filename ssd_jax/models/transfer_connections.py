@@ -53,8 +53,8 @@ class TransferConnectionBlock(nn.Module):
     """Turns a map of the anchor refinement into one of the detection, with what lies deeper.
 
     Attributes:
-      channels: of every convolution.
-      style: of the convolutions; the deconvolution has no BatchNorm.
+        channels: of every convolution.
+        style: of the convolutions; the deconvolution has no BatchNorm.
     """
 
     channels: int
@@ -67,12 +67,12 @@ class TransferConnectionBlock(nn.Module):
         """Returns a map of the same size.
 
         Args:
-          x: the anchor refinement's map.
-          deeper: the next block's output, half the size; None for the last block.
-          train: see ConvLayer.
+            x: the anchor refinement's map.
+            deeper: the next block's output, half the size; None for the last block.
+            train: see ConvLayer.
 
         Raises:
-          ValueError: where the next map is not half as large.
+            ValueError: where the next map is not half as large.
         """
         style = self.style
         x = ConvLayer(self.channels, style=style, name="conv1")(x, train=train)

@@ -13,10 +13,10 @@ class TransposedConv(nn.Module):
     """A transposed convolution without padding: n pixels become (n - 1) * stride + kernel.
 
     Attributes:
-      channels: of the output.
-      kernel, stride: pixels.
-      use_bias: add one.
-      dtype: of the arithmetic; the parameters are float32.
+        channels: of the output.
+        kernel, stride: pixels.
+        use_bias: add one.
+        dtype: of the arithmetic; the parameters are float32.
     """
 
     channels: int

@@ -79,13 +79,13 @@ def sample(
     code, so an image without objects is never cropped.
 
     Args:
-      key: of the random choices.
-      boxes_xyxy: the objects.
-      valid: which of them exist.
-      min_ious: of each sampler but the whole image.
-      num_trials: of each sampler.
-      scale: range of the square root of the crop's area, in units of the image's.
-      aspect: range of width to height, in those units too; narrowed so that the crop fits.
+        key: of the random choices.
+        boxes_xyxy: the objects.
+        valid: which of them exist.
+        min_ious: of each sampler but the whole image.
+        num_trials: of each sampler.
+        scale: range of the square root of the crop's area, in units of the image's.
+        aspect: range of width to height, in those units too; narrowed so that the crop fits.
     """
     shape = (len(min_ious), num_trials)
     # One draw for everything: each that is apart adds a quarter of a second of compilation.

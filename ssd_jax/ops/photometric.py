@@ -26,9 +26,9 @@ def adjust_saturation_and_hue(image: Image, factor: ScalarLike, shift: ScalarLik
     """Returns the image with its saturation multiplied and its hue turned, in HSV.
 
     Args:
-      image: RGB, [0, 255].
-      factor: of the saturation, which is clipped to 1.
-      shift: of the hue, on OpenCV's wheel of 180 steps of 2 degrees; any sign and size.
+        image: RGB, [0, 255].
+        factor: of the saturation, which is clipped to 1.
+        shift: of the hue, on OpenCV's wheel of 180 steps of 2 degrees; any sign and size.
     """
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     value = jnp.maximum(jnp.maximum(red, green), blue)
@@ -63,14 +63,14 @@ def distort(
     contrast; then the shuffle of the channels.
 
     Args:
-      key: of the random choices.
-      image: RGB, [0, 255].
-      probability: of each of the four changes, apart.
-      brightness: the largest change, either way.
-      contrast: range of the factor.
-      saturation: range of the factor.
-      hue: the largest turn, either way, in steps of 2 degrees.
-      shuffle_probability: of the channels taking a random order.
+        key: of the random choices.
+        image: RGB, [0, 255].
+        probability: of each of the four changes, apart.
+        brightness: the largest change, either way.
+        contrast: range of the factor.
+        saturation: range of the factor.
+        hue: the largest turn, either way, in steps of 2 degrees.
+        shuffle_probability: of the channels taking a random order.
     """
     draw_key, shuffle_key, order_key = jax.random.split(key, 3)
     u = jax.random.uniform(draw_key, (9,))

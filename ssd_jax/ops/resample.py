@@ -96,24 +96,24 @@ def weights(
     the source is 0, and so is every row of an empty window.
 
     Args:
-      kernel: a name of `KERNELS`, or several, of which `choice` takes one.
-      out_size: pixels of the output.
-      in_size: pixels of the source's axis.
-      start: where the output begins, in source pixels (pixel i spans i to i + 1).
-      stop: where it ends; before `start` for a reversed output.
-      choice: index into several kernels; may be traced.
-      extent: how many of the source's pixels are the image; those behind are fill.
-      antialias: True: widen kernels by the shrinking factor, as Pillow does. False: skip source
-        pixels instead, as OpenCV and so the released SSD do. 'box' and 'area' average always,
-        'nearest' never.
-      confined: True: pixels outside of the window do not count, as if the image was cropped first
-        and then resized (the released SSD). False: those of the image that the kernel reaches do,
-        as in Pillow's `Image.resize(box=...)`.
-      max_window: the longest window over which kernels that average do so in full, in units of
-        `in_size`: it sets their memory. In a longer one they skip pixels.
+        kernel: a name of `KERNELS`, or several, of which `choice` takes one.
+        out_size: pixels of the output.
+        in_size: pixels of the source's axis.
+        start: where the output begins, in source pixels (pixel i spans i to i + 1).
+        stop: where it ends; before `start` for a reversed output.
+        choice: index into several kernels; may be traced.
+        extent: how many of the source's pixels are the image; those behind are fill.
+        antialias: True: widen kernels by the shrinking factor, as Pillow does. False: skip source
+            pixels instead, as OpenCV and so the released SSD do. 'box' and 'area' average always,
+            'nearest' never.
+        confined: True: pixels outside of the window do not count, as if the image was cropped first
+            and then resized (the released SSD). False: those of the image that the kernel reaches
+            do, as in Pillow's `Image.resize(box=...)`.
+        max_window: the longest window over which kernels that average do so in full, in units of
+            `in_size`: it sets their memory. In a longer one they skip pixels.
 
     Raises:
-      ValueError: for a kernel that does not exist.
+        ValueError: for a kernel that does not exist.
     """
     names = (kernel,) if isinstance(kernel, str) else tuple(kernel)
     if not names or not set(names) <= set(KERNELS):
@@ -169,19 +169,19 @@ def resample(
     Kernels with negative lobes (cubic, Lanczos) may leave the image's range: nothing is clipped.
 
     Args:
-      image: any number of channels.
-      window_xyxy: the source rectangle (x0, y0, x1, y1) in pixels of the image; x0 > x1 flips.
-      out_size: height, width of the output, pixels.
-      kernel: a name of `KERNELS`, or several, of which `choice` takes one.
-      choice: index into several kernels; may be traced.
-      size: height, width of the image in the upper left of a larger canvas; default: all of it.
-      fill: the colour outside of the image, a number per channel; default: 0.
-      antialias: see `weights`, as for the two below.
-      confined: whether pixels beyond the window do not count.
-      max_window: the longest window to average over in full, in units of the canvas.
+        image: any number of channels.
+        window_xyxy: the source rectangle (x0, y0, x1, y1) in pixels of the image; x0 > x1 flips.
+        out_size: height, width of the output, pixels.
+        kernel: a name of `KERNELS`, or several, of which `choice` takes one.
+        choice: index into several kernels; may be traced.
+        size: height, width of the image in the upper left of a larger canvas; default: all of it.
+        fill: the colour outside of the image, a number per channel; default: 0.
+        antialias: see `weights`, as for the two below.
+        confined: whether pixels beyond the window do not count.
+        max_window: the longest window to average over in full, in units of the canvas.
 
     Raises:
-      ValueError: for a kernel that does not exist, or a fill of another number of channels.
+        ValueError: for a kernel that does not exist, or a fill of another number of channels.
     """
     height, width, channels = image.shape
     fill = (0.0,) * channels if fill is None else tuple(fill)

@@ -19,12 +19,12 @@ def class_places(trained: config.Experiment, ours: config.Experiment) -> tuple[i
     """Returns which logits of a trained detector are those of another one, in its order.
 
     Args:
-      trained: of the one that has learned.
-      ours: of the one that is to begin with it.
+        trained: of the one that has learned.
+        ours: of the one that is to begin with it.
 
     Returns:
-      A number for each of our logits, background included; None where the classes are others. Where
-      either does not name its classes, only their number is known.
+        A number for each of our logits, background included; None where the classes are others.
+        Where either does not name its classes, only their number is known.
     """
     if not (trained.class_names and ours.class_names):
         num_classes = trained.model.num_classes
@@ -41,7 +41,7 @@ def choose(scores: np.ndarray, num_classes: int, places: Sequence[int]) -> np.nd
     """Returns the last axis, [boxes * classes], with some of the classes, in that order.
 
     Raises:
-      ValueError: where the axis is not of that many classes.
+        ValueError: where the axis is not of that many classes.
     """
     if scores.shape[-1] % num_classes:
         raise ValueError(

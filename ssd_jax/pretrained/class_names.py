@@ -32,8 +32,8 @@ def released(num_classes: int) -> tuple[str, ...]:
     """Returns the names of a file's classes, background left out.
 
     Args:
-      num_classes: that the file scores, background included: 21 is VOC; 81 is COCO; 91 is COCO by
-        its published numbers, with NOBODY for those that are not given; others are numbered.
+        num_classes: that the file scores, background included: 21 is VOC; 81 is COCO; 91 is COCO by
+            its published numbers, with NOBODY for those that are not given; others are numbered.
     """
     if num_classes == len(VOC) + 1:
         return VOC

@@ -47,7 +47,7 @@ def find(arrays: Mapping[str, np.ndarray], model: str) -> Released:
     """Returns whose file it is.
 
     Raises:
-      ValueError: for an unknown model, or arrays of none of its families.
+        ValueError: for an unknown model, or arrays of none of its families.
     """
     if model not in FAMILIES:
         raise ValueError(f"--model: expected one of {', '.join(FAMILIES)}; got {model!r}")
@@ -74,17 +74,17 @@ def convert(
     """Returns somebody's detector as one of ours.
 
     Args:
-      arrays: of the file.
-      family: whose it is.
-      experiment: of the network as configured here, with the family's overrides; its input and its
-        classes are filled in.
-      names: of the classes, without background, in the order of the file's; () for
-        `class_names.released`. Classes called `class_names.NOBODY` are not reported; their logits
-        stay, so that the scores of the others are the file's.
-      allow_partial: leave the class heads fresh where the file has another number of classes.
+        arrays: of the file.
+        family: whose it is.
+        experiment: of the network as configured here, with the family's overrides; its input and
+            its classes are filled in.
+        names: of the classes, without background, in the order of the file's; () for
+            `class_names.released`. Classes called `class_names.NOBODY` are not reported; their
+            logits stay, so that the scores of the others are the file's.
+        allow_partial: leave the class heads fresh where the file has another number of classes.
 
     Raises:
-      ValueError: where the file lacks an array, or one has another shape than ours.
+        ValueError: where the file lacks an array, or one has another shape than ours.
     """
     theirs = family.convert(arrays, family.input)
     boxes = experiment.anchors.per_cell(experiment.model.num_maps)
@@ -142,8 +142,8 @@ def check_classes(model: str, imported: Imported) -> None:
     """Checks that a file whose classes nobody named is of the data set that its model is of.
 
     Raises:
-      ValueError: where it scores as many classes as another model's files, which have the same
-        arrays and other default boxes.
+        ValueError: where it scores as many classes as another model's files, which have the same
+            arrays and other default boxes.
     """
 
     def scored(name: str) -> tuple[int, ...]:

@@ -48,18 +48,18 @@ def initialize(variables: PyTree, source: str, experiment: config.Experiment) ->
     """Returns variables in which other weights stand in the place of fresh ones, and an account.
 
     Args:
-      variables: fresh, of the detector.
-      source: a workdir of this project, a file of `launch.import_weights`, or a file of one of
-        `known.FAMILIES`.
-      experiment: of the detector; its input must be what the weights were trained on. The order of
-        the channels and the scale of a file's first convolution are adapted; the mean cannot be.
-        Class heads for other classes are left fresh, and those for the same ones in another order
-        take this detector's; any other array of another shape is an error, unless
-        `experiment.init_partial`. `experiment.init_only` names what to take.
+        variables: fresh, of the detector.
+        source: a workdir of this project, a file of `launch.import_weights`, or a file of one of
+            `known.FAMILIES`.
+        experiment: of the detector; its input must be what the weights were trained on. The order
+            of the channels and the scale of a file's first convolution are adapted; the mean cannot
+            be. Class heads for other classes are left fresh, and those for the same ones in another
+            order take this detector's; any other array of another shape is an error, unless
+            `experiment.init_partial`. `experiment.init_only` names what to take.
 
     Raises:
-      ValueError: where the source cannot be read, an array or nothing of it fits, or it was trained
-        on another normalisation of the pixels.
+        ValueError: where the source cannot be read, an array or nothing of it fits, or it was
+            trained on another normalisation of the pixels.
     """
     path = pathlib.Path(source).expanduser()
     values, trained = _read(path, experiment)

@@ -43,8 +43,8 @@ def torch_conv(ours: str, theirs: str) -> dict[str, Entry]:
     """Returns the table of a convolution with a bias, by its name in PyTorch.
 
     Args:
-      ours: with its group, "params/head1/offsets".
-      theirs: "loc.0".
+        ours: with its group, "params/head1/offsets".
+        theirs: "loc.0".
     """
     return {
         f"{ours}/kernel": Entry(f"{theirs}.weight", from_oihw),
@@ -92,14 +92,14 @@ class Released:
     """One family of files.
 
     Attributes:
-      name: for messages.
-      signature: arrays that such a file has and no other family's.
-      table: ours by theirs, as "params/backbone/conv1_1/conv/kernel".
-      first: the first convolution's kernel, among ours.
-      input: what the network was trained to see.
-      settings: fields of config.model that the weights were trained with.
-      overrides: fields of a detector's config, as "config.anchors.clip", that differ from those of
-        its network here.
+        name: for messages.
+        signature: arrays that such a file has and no other family's.
+        table: ours by theirs, as "params/backbone/conv1_1/conv/kernel".
+        first: the first convolution's kernel, among ours.
+        input: what the network was trained to see.
+        settings: fields of config.model that the weights were trained with.
+        overrides: fields of a detector's config, as "config.anchors.clip", that differ from those
+            of its network here.
     """
 
     name: str
@@ -129,7 +129,7 @@ class Released:
         """Returns the arrays under our names, in our layouts, for a network with another input.
 
         Raises:
-          ValueError: where an array is missing, or the inputs have different means.
+            ValueError: where an array is missing, or the inputs have different means.
         """
         if missing := [name for name in self.used if name not in arrays]:
             raise ValueError(
@@ -155,7 +155,7 @@ def without_prefix(
     DataParallel; what lies outside of it keeps its name.
 
     Raises:
-      ValueError: where several networks of a file could be meant.
+        ValueError: where several networks of a file could be meant.
     """
     families = tuple(families)
     if any(family.recognises(arrays) for family in families):

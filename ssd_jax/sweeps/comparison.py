@@ -42,7 +42,7 @@ def compare(workdirs: Sequence[pathlib.Path]) -> list[Row]:
     added.
 
     Raises:
-      ValueError: for a folder that is not the workdir of an evaluated run.
+        ValueError: for a folder that is not the workdir of an evaluated run.
     """
     settings: list[config.Experiment] = []
     groups: list[list[tuple[int, dict[str, Any]]]] = []

@@ -104,8 +104,8 @@ class SweepFolder:
         """Returns how far a trial is, from what its run has written.
 
         Args:
-          trial: which.
-          elsewhere: a cluster says that it runs.
+            trial: which.
+            elsewhere: a cluster says that it runs.
         """
         workdir, record = self.workdir(trial), self.record(trial)
         saved = (path.name for path in (workdir / RECENT).glob("[0-9]*") if path.name.isdigit())
@@ -160,8 +160,8 @@ def seconds_left(progress: Sequence[Progress], parallel: int) -> float | None:
     """Returns the time that the rest should take; None before any step is timed.
 
     Args:
-      progress: of all trials; failed ones are not run again.
-      parallel: how many run at a time.
+        progress: of all trials; failed ones are not run again.
+        parallel: how many run at a time.
     """
     timed = [one for one in progress if one.seconds and one.step]
     if not timed:

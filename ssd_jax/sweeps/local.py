@@ -43,12 +43,12 @@ class LocalTrials:
         """Prepares to run.
 
         Args:
-          folder: of the sweep.
-          command: what runs a trial, in the current directory.
-          parallel: how many at a time.
-          gpus: as CUDA_VISIBLE_DEVICES names them; each trial sees one, shared out in turn. None:
-            every trial sees all.
-          ended: called when a trial's process is over.
+            folder: of the sweep.
+            command: what runs a trial, in the current directory.
+            parallel: how many at a time.
+            gpus: as CUDA_VISIBLE_DEVICES names them; each trial sees one, shared out in turn. None:
+                every trial sees all.
+            ended: called when a trial's process is over.
         """
         self._folder = folder
         self._command = command

@@ -39,7 +39,7 @@ def zipped(values: Mapping[str, Sequence[Any]]) -> list[Overrides]:
     """Returns the fields' first values together, then their second ones, and so on.
 
     Raises:
-      ValueError: where the fields have different numbers of values.
+        ValueError: where the fields have different numbers of values.
     """
     _require_values("zipped", values)
     lengths = {name: len(each) for name, each in values.items()}
@@ -52,7 +52,7 @@ def product(*parts: Iterable[Overrides]) -> list[Overrides]:
     """Returns every combination of the parts' overrides, each joined into one.
 
     Raises:
-      ValueError: where two parts set the same field.
+        ValueError: where two parts set the same field.
     """
     joined = []
     for combination in itertools.product(*map(list, parts)):

@@ -29,10 +29,10 @@ class Trial:
     """One run of a sweep.
 
     Attributes:
-      name: of its folder, from its overrides: the same whatever other trials there are.
-      setting: the name without the seed.
-      overrides: what the sweep file sets for this trial.
-      experiment: the resolved config.
+        name: of its folder, from its overrides: the same whatever other trials there are.
+        setting: the name without the seed.
+        overrides: what the sweep file sets for this trial.
+        experiment: the resolved config.
     """
 
     name: str
@@ -57,7 +57,7 @@ def read(path: str) -> SweepFile:
     """Runs a sweep file.
 
     Raises:
-      ValueError: where there is no such file, it fails, or does not return overrides.
+        ValueError: where there is no such file, it fails, or does not return overrides.
     """
     module = python_files.load(path, "--sweep")
     try:
@@ -82,13 +82,13 @@ def plan(base: dict[str, Any], sweep: SweepFile, from_command: Overrides) -> Pla
     """Returns the trials of a sweep on a config.
 
     Args:
-      base: the config as nested dicts.
-      sweep: the overrides; `common` ones first, then each trial's.
-      from_command: overrides of the command line, which stand above the sweep file's.
+        base: the config as nested dicts.
+        sweep: the overrides; `common` ones first, then each trial's.
+        from_command: overrides of the command line, which stand above the sweep file's.
 
     Raises:
-      ValueError: for a field that there is not (with the nearest valid one) or a value of another
-        type, naming the sweep file and the trial; or for two trials of one name.
+        ValueError: for a field that there is not (with the nearest valid one) or a value of another
+            type, naming the sweep file and the trial; or for two trials of one name.
     """
     trials: dict[str, Trial] = {}
     seen: list[config.Experiment] = []
@@ -120,7 +120,7 @@ def flags(trial: Trial, sweep: SweepFile, from_command: Overrides) -> list[str]:
     """Returns the overrides of a trial as flags of a command, the command line's own last.
 
     Raises:
-      ValueError: for a value that no flag can express.
+        ValueError: for a value that no flag can express.
     """
     given = (*sweep.common, *trial.overrides, *from_command)
     return [_flag(path, value_of(trial.experiment, path)) for path in dict.fromkeys(given)]

@@ -74,13 +74,13 @@ def render(
     """Returns the page.
 
     Args:
-      results: the settings and their scores.
-      progress: of every trial.
-      title: of the page.
-      command: that runs the sweep.
-      best_command: that trains the best setting; "": there is none yet.
-      left: the time that the rest takes, to read.
-      notes: what else there is to say, a sentence each.
+        results: the settings and their scores.
+        progress: of every trial.
+        title: of the page.
+        command: that runs the sweep.
+        best_command: that trains the best setting; "": there is none yet.
+        left: the time that the rest takes, to read.
+        notes: what else there is to say, a sentence each.
     """
     counts = {state: sum(one.state == state for one in progress) for state in STATES}
     summary = ", ".join(f"{number} {state}" for state, number in counts.items() if number)

@@ -77,9 +77,9 @@ def collect(
     """Returns what the trials of a sweep scored so far.
 
     Args:
-      folder: of the sweep.
-      progress: of every trial.
-      coverage: of each setting, by its name; see `coverage.measure`.
+        folder: of the sweep.
+        progress: of every trial.
+        coverage: of each setting, by its name; see `coverage.measure`.
     """
     groups: dict[str, list[Progress]] = {}
     for one in progress:

@@ -49,7 +49,7 @@ def parse_options(options: Iterable[str], *, parallel: int) -> dict[str, Any]:
     """Returns submitit's parameters from NAME=VALUE; whole numbers become such.
 
     Raises:
-      ValueError: for anything else.
+        ValueError: for anything else.
     """
     parsed: dict[str, Any] = {"slurm_array_parallelism": parallel}
     for option in options:
@@ -64,7 +64,7 @@ def executor(folder: pathlib.Path, options: dict[str, Any]) -> Any:
     """Returns submitit's executor for this cluster.
 
     Raises:
-      ValueError: where submitit or SLURM is absent, or does not know a parameter.
+        ValueError: where submitit or SLURM is absent, or does not know a parameter.
     """
     try:
         import submitit
@@ -94,12 +94,12 @@ def run(
     Ctrl-C ends the waiting, not the jobs.
 
     Args:
-      trials: to run.
-      folder: of the sweep; it remembers the number of each trial's job.
-      command: what runs a trial, in the current directory.
-      executor: of submitit.
-      ended: called when a job is over.
-      poll_seconds: between looks at the queue.
+        trials: to run.
+        folder: of the sweep; it remembers the number of each trial's job.
+        command: what runs a trial, in the current directory.
+        executor: of submitit.
+        ended: called when a job is over.
+        poll_seconds: between looks at the queue.
     """
     folder.prepare()
     busy = working(folder, trials)

@@ -65,8 +65,8 @@ def take_back(folder: pathlib.Path, keep: Callable[[int, str], bool]) -> None:
     """Removes figures and pictures from a folder's event files, and records that are cut.
 
     Args:
-      folder: of the files; it may be missing.
-      keep: says of a step and a tag whether to keep them.
+        folder: of the files; it may be missing.
+        keep: says of a step and a tag whether to keep them.
     """
     for path in sorted(folder.glob("events.out.tfevents.*")):
         data = path.read_bytes()

@@ -13,12 +13,12 @@ def is_frozen(params: PyTree, patterns: Sequence[str]) -> PyTree:
     """Returns a bool for every parameter.
 
     Args:
-      params: of a detector.
-      patterns: with * and ?, of whole paths such as "backbone/conv1_1/conv/kernel"; * also
-        matches slashes, so "backbone/*" is all of the backbone.
+        params: of a detector.
+        patterns: with * and ?, of whole paths such as "backbone/conv1_1/conv/kernel"; * also
+            matches slashes, so "backbone/*" is all of the backbone.
 
     Raises:
-      ValueError: for a pattern that matches nothing.
+        ValueError: for a pattern that matches nothing.
     """
     matched = set()
 

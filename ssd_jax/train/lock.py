@@ -34,10 +34,10 @@ def only_run(path: pathlib.Path) -> Iterator[None]:
     mounted with `flock`, and one that knows no locks is reported and not waited for.
 
     Args:
-      path: of the lock; it stays, since a file that is removed could be locked by two.
+        path: of the lock; it stays, since a file that is removed could be locked by two.
 
     Raises:
-      ValueError: where another run holds it, saying which.
+        ValueError: where another run holds it, saying which.
     """
     held: list[int] = []
 

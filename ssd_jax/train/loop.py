@@ -44,17 +44,17 @@ def train(
     """Trains a detector, or goes on where an earlier call with this workdir was stopped.
 
     Args:
-      experiment: the resolved config.
-      workdir: receives config.json, checkpoints/, best/, metrics.jsonl, tensorboard/, pictures/
-        and evaluation/. One run at a time.
-      devices: of the mesh; default all.
+        experiment: the resolved config.
+        workdir: receives config.json, checkpoints/, best/, metrics.jsonl, tensorboard/, pictures/
+            and evaluation/. One run at a time.
+        devices: of the mesh; default all.
 
     Raises:
-      ValueError: where the config does not fit the data, the devices or the workdir; where
-        another run is at work there; or where none of its checkpoints is whole. The workdir is
-        then as it was.
-      OSError: where the workdir cannot be written; the same call goes on once it can.
-      NonFiniteLossError: with the step, the parts of the loss and the images of the batch.
+        ValueError: where the config does not fit the data, the devices or the workdir; where
+            another run is at work there; or where none of its checkpoints is whole. The workdir is
+            then as it was.
+        OSError: where the workdir cannot be written; the same call goes on once it can.
+        NonFiniteLossError: with the step, the parts of the loss and the images of the batch.
     """
     run = Run.from_experiment(experiment, devices)
     experiment, spec, source = run.experiment, run.experiment.train, run.source

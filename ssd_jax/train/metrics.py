@@ -37,7 +37,7 @@ class MetricsWriter:
         did not come to its line.
 
         Raises:
-          OSError: where they cannot be written.
+            OSError: where they cannot be written.
         """
         self._enabled = enabled
         if not enabled:

@@ -30,7 +30,7 @@ def build(spec: config.Optimizer, total_steps: int) -> optax.GradientTransformat
     BatchNorm's parameters decay. Frozen parameters take no memory.
 
     Raises:
-      ValueError: for an unknown name or a bad schedule.
+        ValueError: for an unknown name or a bad schedule.
     """
     decay = optax.add_decayed_weights(spec.weight_decay, mask=_decays)
     momentum = optax.trace(decay=spec.momentum)

@@ -45,10 +45,10 @@ class Report:
         """Prepares the report of a run.
 
         Args:
-          spec: of the run.
-          writer: receives the lines.
-          image_id: the name of a record, for the report of a loss that is not finite.
-          window: what `window` returned at the step from which the run resumes.
+            spec: of the run.
+            writer: receives the lines.
+            image_id: the name of a record, for the report of a loss that is not finite.
+            window: what `window` returned at the step from which the run resumes.
         """
         self._spec = spec
         self._writer = writer
@@ -63,7 +63,7 @@ class Report:
         """Takes a step's figures and the numbers of its records, and looks at an earlier step's.
 
         Raises:
-          NonFiniteLossError: for a step at most LAG before this one.
+            NonFiniteLossError: for a step at most LAG before this one.
         """
         self._pending.append(_Pending(step, metrics, index))
         if len(self._pending) > LAG:

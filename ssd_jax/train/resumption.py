@@ -43,14 +43,14 @@ def check(
     """Checks that a run can go on, and reports what has changed since its checkpoint.
 
     Args:
-      saved: the checkpoint's notes.
-      experiment: to go on with.
-      data: its fingerprints.
-      workdir: of the run.
+        saved: the checkpoint's notes.
+        experiment: to go on with.
+        data: its fingerprints.
+        workdir: of the run.
 
     Raises:
-      ValueError: where the checkpoint holds another network or another optimizer's state, or the
-        data are others; with the remedy.
+        ValueError: where the checkpoint holds another network or another optimizer's state, or the
+            data are others; with the remedy.
     """
     old = config.resolve(saved["config"])
     changes = config.differences(old, experiment)

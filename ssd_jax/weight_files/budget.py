@@ -11,7 +11,7 @@ class Budget:
     """Counts what a reader makes of a file, and ends it where that is too much.
 
     Attributes:
-      size: of the file, bytes.
+        size: of the file, bytes.
     """
 
     def __init__(self, size: int) -> None:
@@ -23,7 +23,7 @@ class Budget:
         """Accounts for memory before it is used.
 
         Raises:
-          ValueError: where the file has used up what its size allows.
+            ValueError: where the file has used up what its size allows.
         """
         self._bytes -= num_bytes
         if self._bytes < 0:
@@ -36,7 +36,7 @@ class Budget:
         """Accounts for the small things that a file consists of.
 
         Raises:
-          ValueError: where they are more than any file of weights has.
+            ValueError: where they are more than any file of weights has.
         """
         self._steps -= count
         if self._steps < 0:

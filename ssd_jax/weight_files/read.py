@@ -40,12 +40,12 @@ def read(path: pathlib.Path, file_format: str = "") -> dict[str, np.ndarray]:
     """Returns the arrays of a file by their names; they can be views that cannot be written.
 
     Args:
-      path: of the file.
-      file_format: one of FORMATS; "": by the file's suffix.
+        path: of the file.
+        file_format: one of FORMATS; "": by the file's suffix.
 
     Raises:
-      ValueError: where the file is missing, of another kind, damaged, would run code, or would take
-        more memory than its size explains (see `budget`).
+        ValueError: where the file is missing, of another kind, damaged, would run code, or would
+            take more memory than its size explains (see `budget`).
     """
     size = _size(path)
     name = file_format or _SUFFIXES.get(path.suffix.lower(), "")

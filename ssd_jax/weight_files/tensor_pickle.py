@@ -40,7 +40,7 @@ class Reader:
     """Reads the pickles of one file, one after the other.
 
     Attributes:
-      storages: that they refer to, by their keys.
+        storages: that they refer to, by their keys.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class Reader:
         """Begins where the file stands.
 
         Args:
-          file: with the pickles.
-          budget: of the file.
-          refer: what a pickle's references stand for; by default storages.
+            file: with the pickles.
+            budget: of the file.
+            refer: what a pickle's references stand for; by default storages.
         """
         self._file, self._budget = file, budget
         self._refer = refer or self._storage
@@ -64,7 +64,7 @@ class Reader:
         """Returns what the next pickle holds.
 
         Raises:
-          ValueError: where it is none, is cut short, or needs anything but tensors.
+            ValueError: where it is none, is cut short, or needs anything but tensors.
         """
         try:
             return self._read()

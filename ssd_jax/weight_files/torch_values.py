@@ -79,7 +79,7 @@ class Pairs(list):
         """Returns what is kept under a string.
 
         Raises:
-          ValueError: where one has two values.
+            ValueError: where one has two values.
         """
         found: dict[str, Any] = {}
         for key, value in self:
@@ -135,7 +135,7 @@ def named(module: Any, name: Any) -> Global:
     """Returns what stands for a function or a class.
 
     Raises:
-      ValueError: for one that tensors do not need.
+        ValueError: for one that tensors do not need.
     """
     known = (
         type(module) is str
@@ -162,7 +162,7 @@ def call(called: Any, arguments: Any) -> Any:
     """Returns what a call of a function or a class makes.
 
     Raises:
-      ValueError: where it makes no tensor nor a part of one.
+        ValueError: where it makes no tensor nor a part of one.
     """
     can_be_called = isinstance(called, Global) and called.name in _CALLS
     expect(can_be_called, f"calls {_name(called)}")

@@ -60,13 +60,13 @@ def open_zip(path: pathlib.Path, budget: Budget, *, methods: tuple[int, ...]) ->
     """Opens a zip archive.
 
     Args:
-      path: of the file.
-      budget: of the file.
-      methods: the ways of compression that may occur.
+        path: of the file.
+        budget: of the file.
+        methods: the ways of compression that may occur.
 
     Raises:
-      ValueError: where it is none, or its members are encrypted, compressed in another way, called
-        the same, or more than a file of weights has.
+        ValueError: where it is none, or its members are encrypted, compressed in another way,
+            called the same, or more than a file of weights has.
     """
     # zipfile makes an object for each entry as it opens an archive, whose own count can lie.
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

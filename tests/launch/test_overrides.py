@@ -43,6 +43,8 @@ def test_a_file_of_flags_holds_overrides_too(tmp_path):
     file.write_text("--config.anchors.s_max=0.7\n# not this\n--config.name=a b\n")
     found = cli.read_config(f"configs/quickstart.py --flagfile={file} --config.anchors.s_min=0.1")
     assert (found.anchors.s_min, found.anchors.s_max, found.name) == (0.1, 0.7, "a b")
+    with pytest.raises(ValueError, match=r"--flagfile: .*none\.flags"):
+        cli.read_config(f"configs/quickstart.py --flagfile={tmp_path / 'none.flags'}")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,7 @@ def test_a_file_of_flags_holds_overrides_too(tmp_path):
     [
         (["--config.train.steps=3"], "--config.train.steps changes a config: give --config, too"),
         (["--config.train.steps"], "--config.train.steps: expected a value"),
+        (["--flagfile=/no/such.flags"], "--flagfile: Unable to open"),
     ],
 )
 def test_a_mistake_in_the_flags_is_a_line(words, said, monkeypatch, capsys):
