@@ -203,7 +203,7 @@ def resolve(config: ml_collections.ConfigDict | dict[str, Any]) -> Experiment:
     """
     if isinstance(config, ml_collections.ConfigDict):
         config = config.to_dict()
-    return settings.build(Experiment, config, _TOP)
+    return settings.from_dict(Experiment, config, _TOP)
 
 
 def to_json(experiment: Experiment) -> str:

@@ -20,7 +20,7 @@ NAME = "name"
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
-def build(cls: type, values: Any, where: str) -> Any:
+def from_dict(cls: type, values: Any, where: str) -> Any:
     """Returns a dataclass from nested dicts; a field that is missing takes its default.
 
     Args:
@@ -236,7 +236,7 @@ def _check(kind: Any, value: Any, where: str, default: Any = None) -> Any:
         return _part(registry, value, where, default)
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
-        return build(typing.cast(type, kind), value, where)
+        return from_dict(typing.cast(type, kind), value, where)
     if origin in (typing.Union, types.UnionType):
         if value is None and types.NoneType in args:
             return None
@@ -272,7 +272,7 @@ def _part(registry: Registry, value: Any, where: str, default: Any) -> Any:
         if field not in _hints(part):
             reason = _absent(part, registry, {NAME: name}, field, _hints(part), where, where)
             raise ValueError(f"{where}.{field}: {reason}")
-    return build(part, fields, where)
+    return from_dict(part, fields, where)
 
 
 def _parse(kind: Any, text: str, where: str) -> Any:

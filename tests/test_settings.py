@@ -43,7 +43,7 @@ class Top:
 def changed(changes):
     values = settings.to_dict(Top())
     settings.override(Top, values, changes, "top")
-    return settings.build(Top, values, "top")
+    return settings.from_dict(Top, values, "top")
 
 
 def test_a_dict_of_a_part_holds_its_name():
@@ -54,12 +54,12 @@ def test_a_dict_of_a_part_holds_its_name():
         "is_open": False,
         "label": None,
     }
-    assert settings.build(Top, values, "top") == Top(Scene(Box()))
+    assert settings.from_dict(Top, values, "top") == Top(Scene(Box()))
 
 
 def test_missing_fields_take_their_defaults_and_a_name_alone_is_a_part():
-    assert settings.build(Top, {"scene": {"shape": "box"}}, "top") == Top(Scene(Box()))
-    found = settings.build(Top, {"scene": {"shape": {"radius": 2}}}, "top")
+    assert settings.from_dict(Top, {"scene": {"shape": "box"}}, "top") == Top(Scene(Box()))
+    found = settings.from_dict(Top, {"scene": {"shape": {"radius": 2}}}, "top")
     assert found == Top(Scene(Circle(2.0)))
 
 

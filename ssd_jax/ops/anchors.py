@@ -191,6 +191,9 @@ def generate(spec: AnchorSpec) -> Float[np.ndarray, "A 4"]:
     Returns:
         (centre x, centre y, width, height), normalised by the image size, float32, [A, 4]: map by
         map, row by row, column by column, and within a cell in the order of AnchorMap.
+
+    >>> generate(preset("ssd300_voc")).shape
+    (8732, 4)
     """
     height, width = spec.image_size
     anchors = np.concatenate([_generate_map(entry, spec) for entry in spec.maps])
@@ -229,7 +232,11 @@ def _generate_map(entry: AnchorMap, spec: AnchorSpec) -> Float[np.ndarray, "A 4"
 
 
 def crossing(anchors_cxcywh: Float[np.ndarray, "A 4"]) -> Bool[np.ndarray, " A"]:
-    """Returns which anchors reach over the border of the image, by more than rounding."""
+    """Returns which anchors reach over the border of the image, by more than rounding.
+
+    >>> crossing(np.array([[0.5, 0.5, 0.5, 0.5], [0.1, 0.5, 0.5, 0.5]])).tolist()
+    [False, True]
+    """
     low = anchors_cxcywh[:, :2] - anchors_cxcywh[:, 2:] / 2
     high = anchors_cxcywh[:, :2] + anchors_cxcywh[:, 2:] / 2
     return (low < -_ROUNDING).any(axis=1) | (high > 1 + _ROUNDING).any(axis=1)
@@ -257,6 +264,9 @@ def linear_scales(
 
     Raises:
         ValueError: too few maps, or scales that do not rise from above 0.
+
+    >>> [round(scale, 2) for scale in linear_scales(6)]
+    [0.2, 0.34, 0.48, 0.62, 0.76, 0.9, 1.04]
     """
     m = num_maps - (first is not None)
     if m < 1:
@@ -275,7 +285,11 @@ def linear_scales(
 
 
 def both_orientations(*ratios: Number) -> tuple[float, ...]:
-    """Returns every ratio followed by its inverse: (2, 3) becomes (2, 1/2, 3, 1/3)."""
+    """Returns every ratio followed by its inverse: (2, 3) becomes (2, 1/2, 3, 1/3).
+
+    >>> both_orientations(2, 4)
+    (2.0, 0.5, 4.0, 0.25)
+    """
     if not all(ratio > 0 for ratio in ratios):
         raise ValueError(f"anchors.both_orientations: expected ratios > 0, got {ratios}")
     return tuple(value for ratio in ratios for value in (float(ratio), 1 / ratio))
@@ -286,6 +300,9 @@ def preset(name: str) -> AnchorSpec:
 
     Raises:
         ValueError: there is none of that name; the message has the nearest.
+
+    >>> preset("ssd512_coco").num_anchors
+    24564
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0)[0]

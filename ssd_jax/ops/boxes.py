@@ -27,7 +27,11 @@ def require_boxes(where: str, **named: AnyArray) -> None:
 
 
 def cxcywh_to_xyxy(boxes: Float[AnyArray, "*N 4"]) -> Float[Array, "*N 4"]:
-    """Returns the corners of boxes that are given by centre and size."""
+    """Returns the corners of boxes that are given by centre and size.
+
+    >>> cxcywh_to_xyxy(jnp.array([0.5, 0.5, 0.5, 0.25])).tolist()
+    [0.25, 0.375, 0.75, 0.625]
+    """
     require_boxes("boxes.cxcywh_to_xyxy", boxes=boxes)
     boxes = jnp.asarray(boxes)
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
@@ -35,7 +39,11 @@ def cxcywh_to_xyxy(boxes: Float[AnyArray, "*N 4"]) -> Float[Array, "*N 4"]:
 
 
 def xyxy_to_cxcywh(boxes: Float[AnyArray, "*N 4"]) -> Float[Array, "*N 4"]:
-    """Returns the centre and size of boxes that are given by corners."""
+    """Returns the centre and size of boxes that are given by corners.
+
+    >>> xyxy_to_cxcywh(jnp.array([0.25, 0.375, 0.75, 0.625])).tolist()
+    [0.5, 0.5, 0.5, 0.25]
+    """
     require_boxes("boxes.xyxy_to_cxcywh", boxes=boxes)
     boxes = jnp.asarray(boxes)
     low, high = boxes[..., :2], boxes[..., 2:]
@@ -43,13 +51,21 @@ def xyxy_to_cxcywh(boxes: Float[AnyArray, "*N 4"]) -> Float[Array, "*N 4"]:
 
 
 def clip(boxes_xyxy: Float[AnyArray, "*N 4"]) -> Float[Array, "*N 4"]:
-    """Returns normalised boxes with every corner moved into the image, [0, 1]."""
+    """Returns normalised boxes with every corner moved into the image, [0, 1].
+
+    >>> clip(jnp.array([-0.5, 0.25, 0.5, 1.5])).tolist()
+    [0.0, 0.25, 0.5, 1.0]
+    """
     require_boxes("boxes.clip", boxes_xyxy=boxes_xyxy)
     return jnp.clip(boxes_xyxy, 0, 1)
 
 
 def area(boxes_xyxy: Float[AnyArray, "*N 4"]) -> Float[Array, "*N"]:
-    """Returns the areas of boxes, 0 where x1 <= x0 or y1 <= y0."""
+    """Returns the areas of boxes, 0 where x1 <= x0 or y1 <= y0.
+
+    >>> float(area(jnp.array([0.25, 0.25, 0.75, 0.5])))
+    0.125
+    """
     require_boxes("boxes.area", boxes_xyxy=boxes_xyxy)
     boxes_xyxy = jnp.asarray(boxes_xyxy)
     size = jnp.maximum(boxes_xyxy[..., 2:] - boxes_xyxy[..., :2], 0)
@@ -70,6 +86,10 @@ def pairwise_iou(
 
     Raises:
         ValueError: an argument is not a matrix with four columns.
+
+    >>> left, whole = jnp.array([[0.0, 0.0, 0.5, 1.0]]), jnp.array([[0.0, 0.0, 1.0, 1.0]])
+    >>> pairwise_iou(left, whole).tolist()
+    [[0.5]]
     """
     if a_xyxy.ndim != 2 or b_xyxy.ndim != 2 or a_xyxy.shape[1] != 4 or b_xyxy.shape[1] != 4:
         raise ValueError(

@@ -40,6 +40,10 @@ def encode(
 
     Raises:
         ValueError: a last axis is not 4 long, or the variances are not four positive numbers.
+
+    >>> box, anchor = jnp.array([0.25, 0.25, 0.75, 0.75]), jnp.array([0.5, 0.5, 0.5, 0.5])
+    >>> encode(box, anchor).tolist()
+    [0.0, 0.0, 0.0, 0.0]
     """
     require_boxes("coding.encode", boxes_xyxy=boxes_xyxy, anchors_cxcywh=anchors_cxcywh)
     _require_variances("coding.encode", variances)
@@ -71,6 +75,9 @@ def decode(
 
     Raises:
         ValueError: a last axis is not 4 long, or the variances are not four positive numbers.
+
+    >>> decode(jnp.zeros(4), jnp.array([0.5, 0.5, 0.5, 0.5])).tolist()
+    [0.25, 0.25, 0.75, 0.75]
     """
     require_boxes("coding.decode", offsets=offsets, anchors_cxcywh=anchors_cxcywh)
     _require_variances("coding.decode", variances)

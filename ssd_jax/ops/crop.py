@@ -38,13 +38,21 @@ def whole() -> Window:
 
 
 def nest(outer_xyxy: Window, inner_xyxy: Window) -> Window:
-    """Returns a window given in the coordinates of another one, in those of the other's image."""
+    """Returns a window given in the coordinates of another one, in those of the other's image.
+
+    >>> nest(jnp.array([0.0, 0.0, 0.5, 0.5]), jnp.array([0.5, 0.5, 1.0, 1.0])).tolist()
+    [0.25, 0.25, 0.5, 0.5]
+    """
     origin, corner = outer_xyxy[:2], outer_xyxy[2:]
     return jnp.tile(origin, 2) + inner_xyxy * jnp.tile(corner - origin, 2)
 
 
 def flip(window_xyxy: Window) -> Window:
-    """Returns the window seen in a mirror: left and right exchanged."""
+    """Returns the window seen in a mirror: left and right exchanged.
+
+    >>> flip(whole()).tolist()
+    [1.0, 0.0, 0.0, 1.0]
+    """
     x0, y0, x1, y1 = window_xyxy
     return jnp.stack([x1, y0, x0, y1])
 
@@ -110,7 +118,12 @@ def sample(
 
 
 def project(boxes_xyxy: Float[Array, "G 4"], window_xyxy: Window) -> Float[Array, "G 4"]:
-    """Returns boxes in the coordinates of a window, which may be flipped; nothing is clipped."""
+    """Returns boxes in the coordinates of a window, which may be flipped; nothing is clipped.
+
+    >>> right_half = jnp.array([0.5, 0.0, 1.0, 1.0])
+    >>> project(jnp.array([[0.5, 0.0, 0.75, 1.0]]), right_half).tolist()
+    [[0.0, 0.0, 0.5, 1.0]]
+    """
     origin, corner = window_xyxy[:2], window_xyxy[2:]
     points = (boxes_xyxy.reshape(-1, 2, 2) - origin) / (corner - origin)
     return jnp.concatenate([jnp.min(points, axis=1), jnp.max(points, axis=1)], axis=-1)

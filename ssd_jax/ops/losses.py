@@ -18,13 +18,21 @@ from ssd_jax.types import AnyArray, LossTerms, Matches
 
 
 def smooth_l1(x: Float[AnyArray, "*N"]) -> Float[Array, "*N"]:
-    """Returns x^2 / 2 where |x| < 1 and |x| - 1/2 elsewhere (Fast R-CNN, section 2.3)."""
+    """Returns x^2 / 2 where |x| < 1 and |x| - 1/2 elsewhere (Fast R-CNN, section 2.3).
+
+    >>> smooth_l1(jnp.array([0.5, -3.0])).tolist()
+    [0.125, 2.5]
+    """
     magnitude = jnp.abs(x)
     return jnp.where(magnitude < 1, 0.5 * jnp.square(x), magnitude - 0.5)
 
 
 def l2(x: Float[AnyArray, "*N"]) -> Float[Array, "*N"]:
-    """Returns x^2 / 2, which is `smooth_l1` without its linear part."""
+    """Returns x^2 / 2, which is `smooth_l1` without its linear part.
+
+    >>> l2(jnp.array([0.5, -3.0])).tolist()
+    [0.125, 4.5]
+    """
     return 0.5 * jnp.square(x)
 
 
@@ -36,6 +44,9 @@ def softmax_cross_entropy(
     Args:
         logits: unnormalised scores of the classes, background first.
         labels: class numbers, 0 .. C-1; one of C or more gives NaN, and so cannot go unseen.
+
+    >>> round(float(softmax_cross_entropy(jnp.zeros(4), jnp.array(0))), 4)  # log 4
+    1.3863
     """
     return -_log_probability(logits, labels)
 
@@ -62,6 +73,9 @@ def focal(
 
     Raises:
         ValueError: alpha or gamma is out of its range.
+
+    >>> round(float(focal(jnp.zeros(2), jnp.array(1))), 4)  # .25 * .5^2 * log 2
+    0.0433
     """
     if not 0 <= alpha <= 1 or not gamma >= 0:
         raise ValueError(

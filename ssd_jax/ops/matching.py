@@ -39,6 +39,11 @@ def match(
     Raises:
         ValueError: the shapes do not fit each other, there is no anchor, or the threshold is
             outside (0, 1].
+
+    >>> objects, real = jnp.array([[0.0, 0.0, 0.5, 0.5]]), jnp.array([True])
+    >>> anchors = jnp.array([[0.25, 0.25, 0.5, 0.5], [0.75, 0.75, 0.5, 0.5]])
+    >>> match(objects, real, anchors).positive.tolist()
+    [True, False]
     """
     G, A = gt_boxes_xyxy.shape[0], anchors_cxcywh.shape[0]
     if gt_boxes_xyxy.shape != (G, 4) or gt_valid.shape != (G,) or anchors_cxcywh.shape != (A, 4):

@@ -32,6 +32,11 @@ def hard_negatives(
 
     Raises:
         ValueError: the shapes differ, or the ratio is negative or not finite.
+
+    >>> loss = jnp.array([0.5, 0.1, 0.9, 0.2])
+    >>> positive = jnp.array([True, False, False, False])
+    >>> hard_negatives(loss, positive, ~positive, ratio=2).tolist()
+    [False, False, True, True]
     """
     if not loss.shape == positive.shape == eligible.shape or loss.ndim != 1:
         raise ValueError(

@@ -35,6 +35,10 @@ def nms(
 
     Raises:
         ValueError: the shapes do not fit each other, or a setting is out of its range.
+
+    >>> boxes = jnp.array([[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.5, 0.4], [0.5, 0.5, 1.0, 1.0]])
+    >>> nms(boxes, jnp.array([0.9, 0.8, 0.7]), iou_threshold=0.5, max_output=2).index.tolist()
+    [0, 2]
     """
     K = scores.shape[0]
     valid = jnp.ones(K, bool) if valid is None else valid
@@ -87,6 +91,11 @@ def multiclass_nms(
 
     Raises:
         ValueError: the shapes do not fit each other, or a setting is out of its range.
+
+    >>> settings = {"score_threshold": 0.1, "iou_threshold": 0.5, "pre_nms_top_k": 2}
+    >>> boxes, scores = jnp.array([[0.0, 0.0, 0.5, 0.5]]), jnp.array([[0.2, 0.05, 0.75]])
+    >>> multiclass_nms(boxes, scores, max_output=1, **settings).labels.tolist()
+    [2]
     """
     A, C = boxes_xyxy.shape[0], scores.shape[-1]
     if boxes_xyxy.shape != (A, 4) or scores.ndim != 2 or scores.shape[0] != A or C < 2:

@@ -13,12 +13,20 @@ Image = Float[Array, "H W 3"]
 
 
 def adjust_brightness(image: Image, delta: ScalarLike) -> Image:
-    """Returns the image with `delta` added, clipped to [0, 255]."""
+    """Returns the image with `delta` added, clipped to [0, 255].
+
+    >>> adjust_brightness(jnp.array([[[10.0, 100.0, 250.0]]]), 20).tolist()
+    [[[30.0, 120.0, 255.0]]]
+    """
     return jnp.clip(image + delta, 0, 255)
 
 
 def adjust_contrast(image: Image, factor: ScalarLike) -> Image:
-    """Returns the image multiplied by `factor`, clipped to [0, 255]; black stays black."""
+    """Returns the image multiplied by `factor`, clipped to [0, 255]; black stays black.
+
+    >>> adjust_contrast(jnp.array([[[10.0, 100.0, 250.0]]]), 2).tolist()
+    [[[20.0, 200.0, 255.0]]]
+    """
     return jnp.clip(image * factor, 0, 255)
 
 

@@ -182,6 +182,10 @@ def resample(
 
     Raises:
         ValueError: for a kernel that does not exist, or a fill of another number of channels.
+
+    >>> image = jnp.array([[[0.0], [2.0]]])
+    >>> resample(image, jnp.array([0.0, 0.0, 2.0, 1.0]), (1, 1), kernel="area").tolist()
+    [[[1.0]]]
     """
     height, width, channels = image.shape
     fill = (0.0,) * channels if fill is None else tuple(fill)

@@ -22,7 +22,7 @@ def learning_rate(spec: config.Optimizer, total_steps: int) -> optax.Schedule:
     return lambda step: main(step) * warm_up(step)
 
 
-def build(spec: config.Optimizer, total_steps: int) -> optax.GradientTransformation:
+def update_rule(spec: config.Optimizer, total_steps: int) -> optax.GradientTransformation:
     """Returns the update rule.
 
     Weight decay is added to the gradient before the momentum, as Caffe does (for "adam" after, as

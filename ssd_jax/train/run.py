@@ -81,7 +81,7 @@ class Run:
     @functools.cached_property
     def optimizer(self) -> optax.GradientTransformation:
         """The update rule."""
-        return optimizers.build(self.experiment.optimizer, self.experiment.train.steps)
+        return optimizers.update_rule(self.experiment.optimizer, self.experiment.train.steps)
 
     @functools.cached_property
     def augmentation(self) -> AugmentSpec:

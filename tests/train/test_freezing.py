@@ -32,7 +32,7 @@ def test_a_pattern_that_matches_nothing_is_an_error():
 
 def test_frozen_parameters_cost_no_memory_and_get_no_update():
     spec = config.Optimizer(name="adam", frozen=("backbone/*",), clip_norm=1.0)
-    rule = optimizers.build(spec, 10)
+    rule = optimizers.update_rule(spec, 10)
     state = rule.init(PARAMS)
     # Adam's two moments of the three trained numbers, and counters.
     sizes = [x.size for x in jax.tree.leaves(state) if x.size > 1]

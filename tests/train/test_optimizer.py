@@ -17,7 +17,7 @@ ONES = jax.tree.map(jnp.ones_like, PARAMS)
 
 
 def update(spec, count=1):
-    rule = optimizers.build(spec, total_steps=100)
+    rule = optimizers.update_rule(spec, total_steps=100)
     params, state = PARAMS, rule.init(PARAMS)
     for _ in range(count):
         updates, state = rule.update(ONES, state, params)
@@ -79,4 +79,4 @@ def test_cosine_ends_at_zero():
 )
 def test_mistakes_are_named(values, message):
     with pytest.raises(ValueError, match=message):
-        optimizers.build(config.resolve({"optimizer": values}).optimizer, 100)
+        optimizers.update_rule(config.resolve({"optimizer": values}).optimizer, 100)
