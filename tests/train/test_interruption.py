@@ -5,6 +5,17 @@ import pytest
 from ssd_jax.train.interruption import StopSignal
 
 
+@pytest.fixture(autouse=True)
+def in_the_foreground():
+    """Handlers as a terminal leaves them: what runs these tests may ignore some, as nohup does."""
+    numbers = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    handlers = (signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL)
+    before = [signal.signal(*pair) for pair in zip(numbers, handlers, strict=True)]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_is_a_wish_to_stop(number):
     with StopSignal() as stop:
