@@ -21,7 +21,7 @@ from absl import flags
 from PIL import Image
 
 from ssd_jax import draw
-from ssd_jax.data import images, picture_files
+from ssd_jax.data import images, picture_files, plain_files
 from ssd_jax.evaluate.coco_results import GrowingResults
 from ssd_jax.predict import Picture, Predictor
 
@@ -107,7 +107,7 @@ def new_folder(path: pathlib.Path) -> pathlib.Path:
             "with others; name a new folder"
         )
     if path.exists() and not path.is_dir():
-        raise ValueError(f"--output: {path} is {images.file_kind(path)}; name a new folder")
+        raise ValueError(f"--output: {path} is {plain_files.file_kind(path)}; name a new folder")
     path.mkdir(parents=True, exist_ok=True)
     return path
 

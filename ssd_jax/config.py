@@ -218,13 +218,8 @@ def from_json(text: str) -> Experiment:
         ValueError: where the text is no JSON, is of another format, or does not fit the schema.
     """
     values = json.loads(text)
-    found = values.pop("format", None) if isinstance(values, dict) else None
-    if found != FORMAT:
-        raise ValueError(
-            f"this config has {f'format {found}' if found else 'no format number'}, and this "
-            f"version of ssd_jax reads format {FORMAT}; read it with the version that wrote it, or "
-            "train again"
-        )
+    _require_format(values)
+    values.pop("format")
     return resolve(values)
 
 
@@ -246,6 +241,31 @@ def load(path: pathlib.Path) -> Experiment:
         ) from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def check_format(path: pathlib.Path) -> None:
+    """Raises a ValueError where another version saved a workdir's config.
+
+    A file that cannot be read says nothing: the run writes it anew.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return
+    try:
+        _require_format(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _require_format(values: Any) -> None:
+    found = values.get("format") if isinstance(values, dict) else None
+    if found != FORMAT:
+        raise ValueError(
+            f"this config has {f'format {found}' if found else 'no format number'}, and this "
+            f"version of ssd_jax reads format {FORMAT}; read it with the version that wrote it, or "
+            "train again in another workdir"
+        )
 
 
 def with_classes(

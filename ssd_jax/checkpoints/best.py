@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping
 
 
-def ranked(metrics: Mapping[int, float | None]) -> list[int]:
+def ranked(metrics: Mapping[int, float]) -> list[int]:
     """Returns steps, the best first.
 
     Of equal metrics the earlier step is better: a later one has to surpass it. A metric that is
-    not known ranks last, the newest first.
+    not finite ranks last, the newest first.
 
     Args:
         metrics: by step; the higher the better.
@@ -16,7 +16,7 @@ def ranked(metrics: Mapping[int, float | None]) -> list[int]:
 
     def rank(step: int) -> tuple[bool, float, int]:
         metric = metrics[step]
-        if metric is None or not math.isfinite(metric):
+        if not math.isfinite(metric):
             return (True, 0.0, -step)
         return (False, -metric, step)
 

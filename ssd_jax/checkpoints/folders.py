@@ -103,23 +103,19 @@ def steps_in(folder: pathlib.Path) -> list[int]:
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
 
 
-def metrics_in(folder: pathlib.Path) -> dict[int, float | None]:
-    """Returns the metric of every checkpoint that has its files; None where none was written."""
+def metrics_in(folder: pathlib.Path) -> dict[int, float]:
+    """Returns the metric of every checkpoint that has its files."""
     found = {}
     for step in steps_in(folder):
         path = folder / str(step)
         if problem_of(path, contents=False) is None:
-            notes = read_item(path, NOTES)
-            found[step] = notes[METRIC] if notes else None
+            found[step] = read_item(path, NOTES)[METRIC]
     return found
 
 
 def read_item(path: pathlib.Path, item: str) -> Any:
-    """Returns an item of JSON; None where there is none."""
-    try:
-        return json.loads((path / item / "metadata").read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
+    """Returns an item of JSON of a whole checkpoint."""
+    return json.loads((path / item / "metadata").read_bytes())
 
 
 def read_arrays(path: pathlib.Path, item: str) -> dict[str, Any]:

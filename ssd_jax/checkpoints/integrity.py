@@ -29,7 +29,7 @@ def seal(folder: pathlib.Path) -> None:
 
 
 def is_sealed(folder: pathlib.Path) -> bool:
-    """Returns whether a checkpoint has a manifest; those of version 0.1.0 have none."""
+    """Returns whether a checkpoint has a manifest."""
     return (folder / MANIFEST).exists()
 
 

@@ -14,13 +14,14 @@ import math
 import os
 import pathlib
 import re
-import stat
 import threading
 import warnings
 from collections.abc import Iterator
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+from ssd_jax.data import plain_files
 
 # What a picture may take while it is decoded, unless `memory_limit` says otherwise: 134 million
 # pixels of a photograph.
@@ -241,7 +242,7 @@ _opening = threading.Lock()
 def _open(source: bytes | str | os.PathLike) -> Image.Image:
     """Opens a picture that may be decoded; its pixels are not read yet."""
     if not isinstance(source, bytes):
-        kind = file_kind(pathlib.Path(source))
+        kind = plain_files.file_kind(pathlib.Path(source))
         if kind != "a file":  # opening a FIFO would wait for somebody who writes
             raise ValueError(f"expected a file, got {kind}")
     limit = _limit_mib.get()
@@ -269,18 +270,6 @@ def _bytes_needed(image: Image.Image) -> int:
     is_plain = is_plain and not image.has_transparency_data and image.format not in _WIDE_CODECS
     per_pixel = _BYTES_PER_PIXEL if is_plain else _BYTES_PER_CONVERTED_PIXEL
     return image.width * image.height * per_pixel
-
-
-def file_kind(path: pathlib.Path) -> str:
-    """Says what stands at a path, in words: "a file", "a folder", "a FIFO", "a device", ...
-
-    Raises:
-        FileNotFoundError: where nothing does.
-    """
-    mode = path.stat().st_mode
-    kinds = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO"}
-    kinds |= {stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def _read_reduced(image: Image.Image, canvas_size: tuple[int, int]) -> None:

@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ssd_jax.data import images
+from ssd_jax.data import images, plain_files
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def find(inputs: Sequence[str]) -> list[PictureFile]:
     for one in inputs:
         path = pathlib.Path(one)
         try:
-            kind = images.file_kind(path)
+            kind = plain_files.file_kind(path)
         except (FileNotFoundError, NotADirectoryError):
             raise ValueError(f"no file or folder {one}") from None
         if kind not in ("a file", "a folder"):
@@ -85,7 +85,7 @@ def _below(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _is_picture(path: pathlib.Path) -> bool:
     # macOS keeps a file's attributes in ._NAME.
-    return images.is_picture_name(path) and not path.name.startswith("._")
+    return images.is_picture_name(path) and not plain_files.is_left_behind(path.name)
 
 
 def _names(paths: Sequence[pathlib.Path]) -> list[str]:

@@ -24,6 +24,18 @@ _MARKS = (
 )
 
 
+def file_kind(path: pathlib.Path) -> str:
+    """Says what stands at a path, in words: "a file", "a folder", "a FIFO", "a device", ...
+
+    Raises:
+        FileNotFoundError: where nothing does.
+    """
+    mode = path.stat().st_mode
+    kinds = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO"}
+    kinds |= {stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
 def read(path: pathlib.Path, most: int = MOST_BYTES) -> bytes:
     """Reads a regular file.
 
@@ -31,11 +43,10 @@ def read(path: pathlib.Path, most: int = MOST_BYTES) -> bytes:
         OSError: where it cannot be opened.
         ValueError: where it is no regular file or has more than `most` bytes; without the path.
     """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("expected a regular file, got a folder, FIFO or device")
-    if status.st_size > most:
-        raise ValueError(f"expected at most {most:,} bytes, got {status.st_size:,}")
+    if (kind := file_kind(path)) != "a file":
+        raise ValueError(f"expected a regular file, got {kind}")
+    if (size := path.stat().st_size) > most:
+        raise ValueError(f"expected at most {most:,} bytes, got {size:,}")
     return path.read_bytes()
 
 

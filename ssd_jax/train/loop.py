@@ -56,6 +56,7 @@ def train(
         OSError: where the workdir cannot be written; the same call goes on once it can.
         NonFiniteLossError: with the step, the parts of the loss and the images of the batch.
     """
+    config.check_format(workdir / config.FILE)
     run = Run.from_experiment(experiment, devices)
     experiment, spec, source = run.experiment, run.experiment.train, run.source
     _check_objects(source, experiment)
@@ -76,7 +77,7 @@ def train(
     ):
         start, window = checkpoints.latest_step(), ()
         if start:
-            notes = checkpoints.read(start, NOTES) or {}
+            notes = checkpoints.read(start, NOTES)
             resumption.check(notes, experiment, data, workdir)
             if start > spec.steps:
                 log.warning(
@@ -88,7 +89,7 @@ def train(
                 return Result(start, True, None)
             iterator.set_state(checkpoints.read(start, DATA), any_batch_size=True)
             state = state.with_items(checkpoints.restore(state.items(), start))
-            window = notes.get("window", ())
+            window = notes["window"]
             log.info("Resumed at step %d of %d in %s", start, spec.steps, workdir)
         elif experiment.init_from:
             state = _begin_with(run, state)

@@ -8,4 +8,4 @@ def test_the_highest_is_best_and_of_equals_the_earlier():
 
 
 def test_what_is_not_known_ranks_last_the_newest_first():
-    assert ranked({2: None, 4: math.nan, 6: 0.0, 8: None}) == [6, 8, 4, 2]
+    assert ranked({2: math.nan, 4: math.nan, 6: 0.0, 8: math.inf}) == [6, 8, 4, 2]

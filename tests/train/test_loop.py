@@ -141,3 +141,12 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_refused(experiment, tm
     odd = dataclasses.replace(experiment.train, batch_size=12)
     with pytest.raises(ValueError, match=r"12 images do not divide over 8 devices.* is (8|16)"):
         loop.train(dataclasses.replace(experiment, train=odd), tmp_path)
+
+
+def test_a_workdir_of_another_version_is_refused_with_the_sentence(experiment, tmp_path):
+    (tmp_path / "checkpoints" / "2").mkdir(parents=True)
+    old = '{"name": "of before format numbers"}'
+    (tmp_path / config.FILE).write_text(old)
+    with pytest.raises(ValueError, match=r"config\.json: this config has no format number"):
+        train(experiment, tmp_path)
+    assert (tmp_path / config.FILE).read_text() == old
