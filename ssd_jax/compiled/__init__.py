@@ -1,0 +1,1 @@
+"""Programs compiled for devices that need not be there, and what the compiler says about them."""
