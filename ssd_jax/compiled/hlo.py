@@ -9,12 +9,13 @@ import collections
 import dataclasses
 import functools
 import math
+import pathlib
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 _HEADER = re.compile(r"(?:ENTRY )?%?([\w.\-]+) \(.*\) -> .*\{$")
-_INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = ")
+_INSTRUCTION = re.compile(r"\s+(ROOT )?%?([\w.\-]+) = ")
 _OPCODE = re.compile(r"\s*([a-z][\w\-]*)\(")
 _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,<=]*)\]")
 _REFERENCE = re.compile(r"%([\w.\-]+)")
@@ -26,10 +27,18 @@ _CALLED = re.compile(
 )
 _WORD = re.compile(r"[\w.\-]+")
 _TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+_INDEX = r"\bindex=(\d+)"
 _BITS = re.compile(r"[a-z]+(\d+)")
 
 # Types without a number in their name.
 _BITS_OF = {"pred": 8, "token": 0, "opaque": 0}
+
+# What hands on its first operand as it is.
+_COPIES = ("copy", "copy-start", "copy-done", "bitcast")
+
+# Of this checkout or installation: sources below it are named relative to it.
+_ROOT = pathlib.Path(__file__).parents[2]
 
 # How far the producer of an instruction without a name in the source is looked for.
 _FAR = 4
@@ -72,6 +81,7 @@ class Instruction:
         opcode: such as "all-reduce".
         arguments: what stands in the parentheses.
         attributes: what stands behind them.
+        is_root: its result is that of its computation.
     """
 
     name: str
@@ -79,6 +89,7 @@ class Instruction:
     opcode: str
     arguments: str
     attributes: str
+    is_root: bool
 
     @functools.cached_property
     def types(self) -> tuple[ArrayType, ...]:
@@ -105,9 +116,9 @@ class Instruction:
         return self.attribute(r'\bop_name="((?:[^"\\]|\\.)*)"')
 
     @property
-    def trip_count(self) -> int | None:
-        """How often a while loop runs, where the compiler knows."""
-        match = _TRIP_COUNT.search(self.attributes)
+    def cycles(self) -> int | None:
+        """The compiler's estimate for one run; None where it makes none."""
+        match = _CYCLES.search(self.attributes)
         return int(match.group(1)) if match else None
 
     def attribute(self, pattern: str) -> str:
@@ -121,7 +132,9 @@ class Loop(NamedTuple):
 
     name: str
     op_name: str
-    trip_count: int | None  # None where the compiler does not know
+    source: str  # "file:line", or an empty text
+    trip_count: int | None  # None where it depends on data
+    cycles: int  # of one round, as far as the compiler estimates them; inner loops included
 
 
 class Times(NamedTuple):
@@ -176,11 +189,50 @@ class Program:
     def loops(self) -> tuple[Loop, ...]:
         """Its while loops."""
         return tuple(
-            Loop(one.name, one.op_name, one.trip_count)
-            for body in self.computations.values()
-            for one in body
+            Loop(
+                one.name,
+                one.op_name,
+                self.source(one),
+                self.trip_count(computation, one),
+                sum(map(self._cycles, one.called)),
+            )
+            for computation, one in self.walk()
             if one.opcode == "while"
         )
+
+    def _cycles(self, computation: str) -> int:
+        """Returns the estimates of one run of a computation, with what it calls."""
+        total = 0
+        for one in self.computations.get(computation, ()):
+            if one.cycles is not None:
+                total += one.cycles
+            elif one.opcode != "fusion":
+                rounds = self.trip_count(computation, one) if one.opcode == "while" else 1
+                total += sum(map(self._cycles, one.called)) * (rounds or 1)
+        return total
+
+    def trip_count(self, computation: str, loop: Instruction) -> int | None:
+        """Returns how often a while loop runs; None where that depends on data.
+
+        The compilers of CPU and GPU write it down. A TPU's does not: there it is read from a loop
+        that counts from a constant up to another, as `jax.lax.fori_loop` and `scan` do.
+        """
+        if match := _TRIP_COUNT.search(loop.attributes):
+            return int(match.group(1))
+        condition = loop.attribute(r"\bcondition=%?([\w.\-]+)")
+        defined = self.definitions(condition)
+        [root] = [one for one in defined.values() if one.is_root] or [loop]
+        if root.opcode != "compare" or "direction=LT" not in root.attributes:
+            return None
+        counter, bound = (defined.get(name) for name in root.operands)
+        index = counter.attribute(_INDEX) if counter else ""
+        end = _constant(bound, defined)
+        outer = self.definitions(computation)
+        initial = outer.get(loop.operands[0])
+        if end is None or not index or initial is None or initial.opcode != "tuple":
+            return None
+        start = _constant(outer.get(initial.operands[int(index)]), outer)
+        return None if start is None else max(0, end - start)
 
     @functools.cached_property
     def times(self) -> dict[str, Times]:
@@ -195,7 +247,11 @@ class Program:
         def visit(name: str) -> Times:
             if name not in found:
                 ways = [
-                    (visit(caller), one.opcode == "while", one.trip_count)
+                    (
+                        visit(caller),
+                        one.opcode == "while",
+                        self.trip_count(caller, one) if one.opcode == "while" else None,
+                    )
                     for caller, one in callers[name]
                 ]
                 found[name] = Times(
@@ -219,7 +275,7 @@ class Program:
     def definitions(self, computation: str) -> dict[str, Instruction]:
         """Returns a computation's instructions by their names."""
         if computation not in self._definitions:
-            body = self.computations[computation]
+            body = self.computations.get(computation, ())
             self._definitions[computation] = {one.name: one for one in body}
         return self._definitions[computation]
 
@@ -249,26 +305,53 @@ class Program:
 
     def source(self, instruction: Instruction) -> str:
         """Returns "file:line" of the operation that an instruction comes from, or an empty text."""
+        return next(iter(self.stack(instruction)), "")
+
+    def stack(self, instruction: Instruction) -> tuple[str, ...]:
+        """Returns the "file:line" of the operation and of its callers, innermost first."""
         attribute = instruction.attribute
         if file := attribute(r'\bsource_file="([^"]*)"'):
             line = attribute(r"\bsource_line=(\d+)")
-            return f"{file}:{line}"
+            return (f"{_short(file)}:{line}",)
+        found = []
         frame = attribute(r"\bstack_frame_id=(\d+)")
-        return self._frames.get(frame, "")
+        while frame in self._frames:
+            place, parent = self._frames[frame]
+            found.append(place)
+            frame = parent if parent != frame else ""
+        return tuple(dict.fromkeys(found))
 
     @functools.cached_property
-    def _frames(self) -> dict[str, str]:
-        """The "file:line" of each stack frame's innermost place."""
+    def _frames(self) -> dict[str, tuple[str, str]]:
+        """The "file:line" of each stack frame, and the number of its caller's."""
         files, places, frames = {}, {}, {}
         for line in self.tables:
             if match := re.match(r'(\d+) "(.*)"', line):
-                files.setdefault(match.group(1), match.group(2))  # the functions' names follow
+                files.setdefault(match.group(1), _short(match.group(2)))  # functions follow files
             elif match := re.match(r"(\d+) \{file_name_id=(\d+) .*?\bline=(\d+)", line):
                 number, file, row = match.groups()
                 places[number] = f"{files.get(file, '?')}:{row}"
-            elif match := re.match(r"(\d+) \{file_location_id=(\d+)", line):
-                frames[match.group(1)] = places.get(match.group(2), "")
+            elif match := re.match(r"(\d+) \{file_location_id=(\d+) parent_frame_id=(\d+)", line):
+                number, place, parent = match.groups()
+                frames[number] = (places.get(place, ""), parent)
         return frames
+
+
+def _short(file: str) -> str:
+    """Returns a source's path within its checkout or its packages."""
+    path = pathlib.PurePath(file)
+    if path.is_relative_to(_ROOT):
+        return str(path.relative_to(_ROOT))
+    return file.rpartition("/site-packages/")[2]
+
+
+def _constant(one: Instruction | None, defined: dict[str, Instruction]) -> int | None:
+    """Returns the integer that an instruction is, through copies; None where it is none."""
+    while one is not None and one.opcode in _COPIES and one.operands:
+        one = defined.get(one.operands[0])
+    if one is None or one.opcode != "constant" or not re.fullmatch(r"-?\d+", one.arguments):
+        return None
+    return int(one.arguments)
 
 
 def _instruction(line: str) -> Instruction | None:
@@ -281,8 +364,14 @@ def _instruction(line: str) -> Instruction | None:
     if opcode is None:
         return None
     close = _closing(line, opcode.end() - 1)
-    shape, arguments = line[at:end], line[opcode.end() : close]
-    return Instruction(start.group(1), shape, opcode.group(1), arguments, line[close + 1 :])
+    return Instruction(
+        name=start.group(2),
+        shape=line[at:end],
+        opcode=opcode.group(1),
+        arguments=line[opcode.end() : close],
+        attributes=line[close + 1 :],
+        is_root=start.group(1) is not None,
+    )
 
 
 def _closing(text: str, opening: int) -> int:
