@@ -75,12 +75,17 @@ class Optimizer:
     frozen: tuple[str, ...] = ()  # parameters that are left alone: patterns such as "backbone/*"
 
 
+GRADIENT_DTYPES = ("float32", "bfloat16")
+
+
 @dataclasses.dataclass(frozen=True)
 class Train:
     """The run."""
 
     steps: int = 120_000
     batch_size: int = 32  # over all devices of all processes
+    accumulation: int = 1  # parts in which a device works through its images, to save memory
+    gradient_dtype: str = "float32"  # between devices; "bfloat16" halves the bytes
     seed: int = 0
     ema_decay: float = 0.0  # 0: off; otherwise evaluation uses the averaged parameters
     log_every: int = 50
@@ -89,6 +94,16 @@ class Train:
     keep_recent: int = 2  # checkpoints
     keep_best: int = 1  # by mAP
     num_pictures: int = 8  # validation pictures at each evaluation
+
+    def __post_init__(self) -> None:
+        """Refuses values that no run can have."""
+        if self.accumulation < 1:
+            raise ValueError(f"Train.accumulation: expected 1 or more, got {self.accumulation}")
+        if self.gradient_dtype not in GRADIENT_DTYPES:
+            raise ValueError(
+                f"Train.gradient_dtype: expected one of {GRADIENT_DTYPES}, got "
+                f"{self.gradient_dtype!r}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

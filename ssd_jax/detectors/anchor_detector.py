@@ -16,7 +16,7 @@ from ssd_jax.detectors.single_shot import SingleShot
 from ssd_jax.models.folding import fold as fold_params
 from ssd_jax.models.style import Network
 from ssd_jax.ops.anchors import AnchorSpec, crossing, generate
-from ssd_jax.types import Batch, Detections, Targets
+from ssd_jax.types import Batch, Detections, LossTerms, Targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,9 +142,17 @@ class AnchorDetector:
         reported = [i for i in range(self.num_classes) if i not in self.decoder.unreported]
         return scores[:, np.array(reported)]
 
+    def loss_sums(self, predictions: Any, batch: Batch | Targets) -> tuple[LossTerms, ...]:
+        """Returns the loss as sums over the images; see `Detector.loss_sums`."""
+        raise NotImplementedError
+
+    def normalize_loss(self, sums: tuple[LossTerms, ...]) -> Any:
+        """Returns the loss of a batch from its sums; see `Detector.normalize_loss`."""
+        raise NotImplementedError
+
     def loss(self, predictions: Any, batch: Batch | Targets) -> Any:
         """Returns the loss of a batch; see `Detector.loss`."""
-        raise NotImplementedError
+        return self.normalize_loss(self.loss_sums(predictions, batch))
 
     def detect(self, predictions: Any) -> Detections:
         """Returns each image's detections; see `Detector.detect`."""

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from ssd_jax.types import Batch, Detections, Targets
+from ssd_jax.types import Batch, Detections, LossTerms, Targets
 
 
 class Detector(Protocol):
@@ -44,11 +44,24 @@ class Detector(Protocol):
         """
         ...
 
-    def loss(self, predictions: Any, batch: Batch | Targets) -> Any:
-        """Returns the loss's parts over a batch as a NamedTuple of scalars with a `total`.
+    def loss_sums(self, predictions: Any, batch: Batch | Targets) -> tuple[LossTerms, ...]:
+        """Returns the loss as sums over the images, with their numbers of positives.
 
-        Normalised by the number of positives of the whole batch, over all devices.
+        Sums of parts of a batch add up to those of the whole. The loss of the batch is the sum of
+        each `total` over its number of positives; there is more than one where parts of the loss
+        have positives of their own.
         """
+        ...
+
+    def normalize_loss(self, sums: tuple[LossTerms, ...]) -> Any:
+        """Returns the loss of the batch that `loss_sums` add up to, and its parts.
+
+        It is a NamedTuple of scalars with a `total`, normalised by the positives.
+        """
+        ...
+
+    def loss(self, predictions: Any, batch: Batch | Targets) -> Any:
+        """Returns `normalize_loss` of the `loss_sums` of a batch."""
         ...
 
     def detect(self, predictions: Any) -> Detections:

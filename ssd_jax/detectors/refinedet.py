@@ -38,25 +38,24 @@ class RefineDetDetector(AnchorDetector):
     A part that the ablation switched off is absent: its predictions and its losses are None.
     """
 
-    def loss(self, predictions: RefinedPredictions, batch: Batch | Targets) -> RefinedLossTerms:
-        """Returns the losses of both modules, each over its own positives of the whole batch."""
+    def loss_sums(
+        self, predictions: RefinedPredictions, batch: Batch | Targets
+    ) -> tuple[LossTerms, LossTerms]:
+        """Returns the ARM's and the ODM's loss as sums over the images."""
         terms = jax.vmap(self._loss_of_one_image)(
             self.trained(predictions), batch.boxes_xyxy, batch.labels, batch.valid
         )
-        arm, odm = losses.normalize(terms[0]), losses.normalize(terms[1])
-        localization = None if predictions.arm_offsets is None else arm.localization
-        confidence = None if predictions.arm_logits is None else arm.confidence
-        has_arm = localization is not None or confidence is not None
-        total = odm.total
-        if localization is not None:
-            total += self.objective.alpha * localization
-        if confidence is not None:
-            total += confidence
+        return jax.tree.map(jnp.sum, terms)
+
+    def normalize_loss(self, sums: tuple[LossTerms, LossTerms]) -> RefinedLossTerms:
+        """Returns the losses of both modules, each over its own positives of the whole batch."""
+        arm, odm = map(losses.normalize, sums)
+        cascade, filtering = self.model.cascade, self.model.negative_filtering
         return RefinedLossTerms(
-            total=total,
-            arm_localization=localization,
-            arm_confidence=confidence,
-            arm_num_positives=arm.num_positives if has_arm else None,
+            total=arm.total + odm.total,
+            arm_localization=arm.localization if cascade else None,
+            arm_confidence=arm.confidence if filtering else None,
+            arm_num_positives=arm.num_positives if cascade or filtering else None,
             localization=odm.localization,
             confidence=odm.confidence,
             num_positives=odm.num_positives,
@@ -65,7 +64,7 @@ class RefineDetDetector(AnchorDetector):
     def _loss_of_one_image(
         self, predictions: RefinedPredictions, boxes_xyxy: Array, labels: Array, valid: Array
     ) -> tuple[LossTerms, LossTerms]:
-        """Returns the ARM's and the ODM's sums; what the ARM does not predict is a constant."""
+        """Returns the ARM's and the ODM's sums; the ARM's total is of what it predicts."""
         objective = self.objective
         anchors = self.trained_anchors
         A = len(anchors)
@@ -79,6 +78,12 @@ class RefineDetDetector(AnchorDetector):
             matches,
             anchors,
         )
+        total = jnp.zeros(())
+        if arm_offsets is not None:
+            total += objective.alpha * arm.localization
+        if arm_logits is not None:
+            total += arm.confidence
+        arm = arm._replace(total=total)
         refined = self._refine(arm_offsets, anchors)
         if arm_offsets is not None:
             matches = objective.match(boxes_xyxy, valid, refined)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ssd_jax.detectors.anchor_detector import AnchorDetector
 from ssd_jax.detectors.decoder import Decoder
 from ssd_jax.detectors.protocol import Detector
-from ssd_jax.types import Batch, Detections, Targets
+from ssd_jax.types import Batch, Detections, LossTerms, Targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +63,14 @@ class SeveralViews:
             if self.decoder.test_flip:
                 predictions.append(view.apply(variables, resized[:, :, ::-1], train=False)[0])
         return tuple(predictions), variables["batch_stats"]
+
+    def loss_sums(self, predictions: Any, batch: Batch | Targets) -> tuple[LossTerms, ...]:
+        """Returns the sums of the loss in training; see `Detector.loss_sums`."""
+        return self.detector.loss_sums(predictions, batch)
+
+    def normalize_loss(self, sums: tuple[LossTerms, ...]) -> Any:
+        """Returns the loss of a batch from its sums; see `Detector.normalize_loss`."""
+        return self.detector.normalize_loss(sums)
 
     def loss(self, predictions: Any, batch: Batch | Targets) -> Any:
         """Returns the loss of a batch's predictions in training; see `Detector.loss`."""

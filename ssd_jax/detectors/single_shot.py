@@ -13,6 +13,7 @@ from ssd_jax.models.heads import Heads
 from ssd_jax.models.necks import NECKS, NoNeck
 from ssd_jax.models.style import Network, Style
 from ssd_jax.models.vgg import VGG16
+from ssd_jax.registry import changeable
 
 _FREEZE = ("nowhere", "maps", "everywhere")
 _DTYPES = ("float32", "bfloat16")
@@ -38,6 +39,8 @@ class SingleShot:
             "maps" (backbone and extras) or "everywhere".
         batch_norm_momentum: the old value's share in the running statistics.
         batch_norm_epsilon: the floor of the variance.
+        batch_norm_group: how many devices share BatchNorm's statistics in training; 0 means all of
+            them, and 1 that each device computes its own, which no device waits for.
         added_momentum: the momentum after the backbone; None means the same.
         added_epsilon: the epsilon after the backbone; None means the same.
         folded: keep only a bias of BatchNorm. `Detector.fold` folds a trained network.
@@ -56,6 +59,7 @@ class SingleShot:
     freeze_batch_norm: str = "nowhere"
     batch_norm_momentum: float = 0.9
     batch_norm_epsilon: float = 1e-5
+    batch_norm_group: int = changeable(0)
     added_momentum: float | None = None
     added_epsilon: float | None = None
     folded: bool = False
@@ -74,6 +78,11 @@ class SingleShot:
                 raise ValueError(
                     f"{type(self).__name__}.{field}: expected one of {choices}, got {value!r}"
                 )
+        if self.batch_norm_group < 0:
+            raise ValueError(
+                f"{type(self).__name__}.batch_norm_group: expected 0 or more devices, got "
+                f"{self.batch_norm_group}"
+            )
         known = self.backbone.features
         if unknown := [name for name in self.extras.sources if name not in known]:
             raise ValueError(
@@ -99,6 +108,7 @@ class SingleShot:
             folded=self.folded,
             momentum=momentum,
             epsilon=epsilon,
+            batch_norm_group=self.batch_norm_group,
             same_padding=self.padding == "same",
             relu6=self.backbone.relu6,
             dtype=jnp.dtype(self.dtype),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from ssd_jax.detectors.anchor_detector import AnchorDetector
@@ -19,8 +20,8 @@ from ssd_jax.types import Batch, Detections, LossTerms, Predictions, Targets
 class SSDDetector(AnchorDetector):
     """A single-shot network, its default boxes, the multibox objective and its decoder."""
 
-    def loss(self, predictions: Predictions, batch: Batch | Targets) -> LossTerms:
-        """Returns the multibox loss of a batch; see `Detector.loss`."""
+    def loss_sums(self, predictions: Predictions, batch: Batch | Targets) -> tuple[LossTerms]:
+        """Returns the multibox loss as sums over the images; see `Detector.loss_sums`."""
         anchors = self.trained_anchors
         predictions = self.trained(predictions)
 
@@ -33,7 +34,11 @@ class SSDDetector(AnchorDetector):
         terms = jax.vmap(of_one_image)(
             predictions.offsets, predictions.logits, batch.boxes_xyxy, batch.labels, batch.valid
         )
-        return losses.normalize(terms)
+        return (jax.tree.map(jnp.sum, terms),)
+
+    def normalize_loss(self, sums: tuple[LossTerms]) -> LossTerms:
+        """Returns the loss of a batch from its sums; see `Detector.normalize_loss`."""
+        return losses.normalize(*sums)
 
     def detect(self, predictions: Predictions) -> Detections:
         """Returns each image's detections; see `Detector.detect`."""

@@ -52,7 +52,9 @@ class ConvLayer(nn.Module):
         if style.batch_norm and style.folded:
             x = Bias(style.dtype, name="bn")(x)
         elif style.batch_norm:
-            norm = BatchNorm(style.momentum, style.epsilon, style.dtype, name="bn")
+            norm = BatchNorm(
+                style.momentum, style.epsilon, style.dtype, style.batch_norm_group, name="bn"
+            )
             x = norm(x, use_running_average=style.freeze_batch_norm or not train)
         if not self.activation:
             return x

@@ -24,6 +24,7 @@ class Style:
         folded: keep only a bias of BatchNorm; the kernels hold the rest (see `folding`).
         momentum: the old value's share in BatchNorm's running statistics.
         epsilon: the floor of BatchNorm's variance.
+        batch_norm_group: how many devices share BatchNorm's statistics; 0 means all of them.
         same_padding: pad as TensorFlow's "SAME" does; otherwise symmetrically, as Caffe does.
         relu6: cut the activations off at 6.
         initial_deviation: draw Gaussian weights of this deviation; None means Xavier's.
@@ -36,6 +37,7 @@ class Style:
     folded: bool = False
     momentum: float = 0.9
     epsilon: float = 1e-5
+    batch_norm_group: int = 0
     same_padding: bool = False
     relu6: bool = False
     initial_deviation: float | None = None

@@ -185,11 +185,10 @@ def normalize(terms: LossTerms) -> LossTerms:
     """Returns the loss of a batch: the sums of its images over the count of all their positives.
 
     Args:
-        terms: what `multibox` returned for each image, stacked; each part [B].
+        terms: what `multibox` returned for each image, stacked, each part [B]; or sums of it.
 
     Returns:
-        Scalars: each part summed and divided by max(1, number of positives), and that number. In a
-        program sharded over devices the sums, and so the count, are those of the global batch.
+        Scalars: each part summed and divided by max(1, number of positives), and that number.
     """
     sums = jax.tree.map(jnp.sum, terms)
     count = jnp.maximum(sums.num_positives, 1)

@@ -15,6 +15,7 @@ from ssd_jax.data import pipeline, records
 from ssd_jax.data.augment import AugmentSpec
 from ssd_jax.evaluate.evaluator import Evaluator
 from ssd_jax.train import optimizer as optimizers
+from ssd_jax.train.gradient import Exchange
 from ssd_jax.train.state import TrainState
 from ssd_jax.train.step import TrainStep, make_train_step
 
@@ -54,7 +55,15 @@ class Run:
                 "weights have logits that are no class; leave it away"
             )
         mesh = sharding.data_mesh(devices)
-        sharding.check_batch_size(mesh, experiment.train.batch_size, "config.train.batch_size")
+        train, group = experiment.train, experiment.model.batch_norm_group
+        sharding.check_batch_size(
+            mesh, train.batch_size, "config.train.batch_size", parts=train.accumulation
+        )
+        if group and mesh.size % group:
+            raise ValueError(
+                f"config.model.batch_norm_group: {mesh.size} devices do not divide into groups of "
+                f"{group}; give 0 for one group of all, 1 for none, or a divisor of {mesh.size}"
+            )
         if not experiment.model.num_classes or experiment.class_names:
             name = experiment.data.train
             source = records.open_source(name, experiment.data.data_dir)
@@ -101,6 +110,11 @@ class Run:
             self.schedule,
             self.augmentation,
             self.mesh,
+            exchange=Exchange(
+                dtype=self.experiment.train.gradient_dtype,
+                parts=self.experiment.train.accumulation,
+                average_statistics=self.experiment.model.batch_norm_group != 0,
+            ),
             ema_decay=self.experiment.train.ema_decay,
             frozen=self.experiment.optimizer.frozen,
         )

@@ -13,6 +13,7 @@ from ssd_jax.data.augment import AugmentSpec, augment
 from ssd_jax.detectors import Detector
 from ssd_jax.sharding import batch_split, replicated
 from ssd_jax.train import freezing
+from ssd_jax.train.gradient import Exchange, make_gradient
 from ssd_jax.train.state import TrainState
 from ssd_jax.types import Batch, Targets
 
@@ -47,6 +48,7 @@ def make_train_step(
     spec: AugmentSpec,
     mesh: Mesh,
     *,
+    exchange: Exchange,
     ema_decay: float = 0.0,
     frozen: Sequence[str] = (),
 ) -> TrainStep:
@@ -55,25 +57,18 @@ def make_train_step(
     The key is the run's, the same at every step: an argument, so that runs which differ in their
     seed alone share a compiled program.
 
-    The batch is split over the mesh and the state replicated; sums over the batch are global, so
-    the loss is normalised by all positives of all devices and BatchNorm is synchronised.
-    `frozen` are patterns of parameters (see `freezing.is_frozen`), as the optimizer has them; for
-    those no gradient is computed.
+    The batch is split over the mesh and the state replicated. `frozen` are patterns of parameters
+    (see `freezing.is_frozen`), as the optimizer has them; for those no gradient is computed.
     """
 
+    def augmented(batch: Batch, key: Array) -> tuple[Array, Targets]:
+        return augment_batch(batch, key, spec)
+
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, StepMetrics]:
-        images, targets = augment_batch(batch, jax.random.fold_in(key, state.step), spec)
-
         mask = freezing.is_frozen(state.params, frozen)
-
-        def objective(params: PyTree) -> tuple[Array, tuple[PyTree, PyTree]]:
-            params = freezing.keep_frozen(mask, jax.lax.stop_gradient(params), params)
-            variables = {"params": params, "batch_stats": state.batch_stats}
-            predictions, batch_stats = detector.apply(variables, images, train=True)
-            terms = detector.loss(predictions, targets)
-            return terms.total, (terms, batch_stats)
-
-        gradients, (terms, batch_stats) = jax.grad(objective, has_aux=True)(state.params)
+        gradient = make_gradient(detector, augmented, mesh, mask, exchange)
+        key = jax.random.fold_in(key, state.step)
+        gradients, batch_stats, terms = gradient(state.params, state.batch_stats, batch, key)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         params = freezing.keep_frozen(mask, state.params, params)
