@@ -28,9 +28,10 @@ class Chip:
         links: to other chips within a pod or a host.
         link_rate: bytes a second of one link, in one direction.
         latency: seconds from a chip to its neighbour.
-        network_rate: bytes a second of one chip to other hosts, in one direction; 0: the links
-            reach every chip.
-        network_latency: seconds from a host to another.
+        base_latency: seconds until a collective begins.
+        island: chips that the links join: a TPU's pod, a GPU's host.
+        network_rate: bytes a second of one chip to other islands, in one direction.
+        network_latency: seconds from an island to another.
         dimensions: of the torus that a topology names.
         target: what XLA's compiler asks about a GPU that is not there.
     """
@@ -44,33 +45,51 @@ class Chip:
     links: int = 0
     link_rate: float = 0.0
     latency: float = 0.0
+    base_latency: float = 0.0
+    island: int = 1
     network_rate: float = 0.0
     network_latency: float = 0.0
     dimensions: int = 0
     target: str = ""
 
 
-# Seconds. A TPU's hop: "about 1 microsecond" (jax-ml.github.io/scaling-book/sharding). A GPU's:
-# the ring's hardware latency in NCCL's cost model (NVIDIA/nccl, src/graph/tuning.cc: the protocol
-# LL128 over NVLink and over the network).
+# Seconds. A TPU's hop is "about 1 microsecond" (jax-ml.github.io/scaling-book/sharding). Those of
+# GPUs are the latencies of NCCL's cost model for small messages (NVIDIA/nccl, src/graph/tuning.cc,
+# protocol LL: the ring's base and NVLink hop, the tree's hop over the network). The round between
+# two TPU pods is an assumption: half of a data centre's usual 50 microseconds.
 _TPU_HOP = 1e-6
-_NVLINK_HOP = 1.9e-6
-_NETWORK_HOP = 4.0e-6
+_POD_HOP = 25e-6
+_GPU_BASE = 6.6e-6
+_NVLINK_HOP = 0.6e-6
+_NETWORK_HOP = 5.0e-6
 
 
 def _tpu(
-    name: str, gib: int, peak: float, memory: float, cycle: int, links: int, link: float
+    name: str,
+    *,
+    gib: int,
+    peak: float,
+    memory: float,
+    operations: int,
+    links: int,
+    link: float,
+    pod: int,
+    network: float,
 ) -> Chip:
+    """Returns a TPU whose matrix units do so many operations in a cycle."""
     return Chip(
         name=name,
         platform="tpu",
         memory_bytes=gib * GIB,
         peak_flops=peak,
         memory_rate=memory,
-        clock_hz=peak / cycle,
+        clock_hz=peak / operations,
         links=links,
         link_rate=link,
         latency=_TPU_HOP,
+        island=pod,
+        network_rate=network,
+        network_latency=_POD_HOP,
         dimensions=links // 2,
     )
 
@@ -126,6 +145,8 @@ device_description_str: "{description}"
         links=links,
         link_rate=link,
         latency=_NVLINK_HOP,
+        base_latency=_GPU_BASE,
+        island=8,
         network_rate=network,
         network_latency=_NETWORK_HOP,
         target=target,
@@ -135,10 +156,50 @@ device_description_str: "{description}"
 CHIPS = {
     chip.name: chip
     for chip in (
-        _tpu("v4", 32, 275e12, 1228 * GB, 2 * 2 * 4 * 128 * 128, 6, 50 * GB),
-        _tpu("v5e", 16, 197e12, 819 * GB, 2 * 4 * 128 * 128, 4, 50 * GB),
-        _tpu("v5p", 95, 459e12, 2765 * GB, 2 * 2 * 4 * 128 * 128, 6, 100 * GB),
-        _tpu("v6e", 32, 918e12, 1638 * GB, 2 * 2 * 2 * 256 * 256, 4, 100 * GB),
+        _tpu(
+            "v4",
+            gib=32,
+            peak=275e12,
+            memory=1228 * GB,
+            operations=2 * 2 * 4 * 128 * 128,
+            links=6,
+            link=50 * GB,
+            pod=4096,
+            network=50e9 / 8,
+        ),
+        _tpu(
+            "v5e",
+            gib=16,
+            peak=197e12,
+            memory=819 * GB,
+            operations=2 * 4 * 128 * 128,
+            links=4,
+            link=50 * GB,
+            pod=256,
+            network=6.4e12 / 256 / 8,
+        ),
+        _tpu(
+            "v5p",
+            gib=95,
+            peak=459e12,
+            memory=2765 * GB,
+            operations=2 * 2 * 4 * 128 * 128,
+            links=6,
+            link=100 * GB,
+            pod=4096,  # 6144 is the largest slice; a power of two for whole cubes
+            network=50e9 / 8,
+        ),
+        _tpu(
+            "v6e",
+            gib=32,
+            peak=918e12,
+            memory=1638 * GB,
+            operations=2 * 2 * 2 * 256 * 256,
+            links=4,
+            link=100 * GB,
+            pod=256,
+            network=25.6e12 / 256 / 8,
+        ),
         _gpu(
             "a100",
             peak=312e12,

@@ -1,6 +1,7 @@
 """Where the cycles of a step go: the part of the detector that each instruction belongs to."""
 
 import collections
+import math
 import re
 from typing import NamedTuple
 
@@ -36,8 +37,24 @@ OTHER = "other"
 
 # Instructions that cost nothing by themselves, so that a missing estimate says nothing.
 _FREE = frozenset(
-    "parameter constant tuple get-tuple-element bitcast while call conditional after-all "
-    "partition-id replica-id copy-start copy-done add-dependency opt-barrier".split()
+    (
+        "parameter",
+        "constant",
+        "tuple",
+        "get-tuple-element",
+        "bitcast",
+        "while",
+        "call",
+        "conditional",
+        "after-all",
+        "opt-barrier",
+        "AllocateBuffer",
+        # Of memory, beside the computation:
+        "copy-start",
+        "copy-done",
+        "slice-start",
+        "slice-done",
+    )
 )
 
 
@@ -73,6 +90,8 @@ def name_of(op_name: str, stack: tuple[str, ...]) -> str:
     for pattern, name in _MODULES:
         if pattern.search(op_name):
             return name
+    if op_name.startswith("state."):
+        return "gradient, update"
     for place in stack:
         for file, name in _FILES:
             if place.startswith(file):
@@ -98,8 +117,9 @@ def by_part(program: Program) -> Cycles:
         if computation in fused:
             continue
         if one.cycles is None:
-            if one.opcode not in _FREE:
-                missing[_kind(one)] += 1
+            kind = _kind(one)
+            if kind not in _FREE and any(math.prod(array.shape) > 1 for array in one.types):
+                missing[kind] += 1
             continue
         origin = program.origin(computation, one)
         part = name_of(origin.op_name, program.stack(origin))

@@ -1,5 +1,6 @@
 """The names of topologies, such as v5e:4x4 or h100:16x8, and the devices that they stand for."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import math
@@ -108,10 +109,9 @@ class Topology:
         ).devices
 
     def _cpu_devices(self) -> list[jax.Device]:
-        try:
+        # An error where JAX runs already: then what it has must do.
+        with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", self.num_devices)
-        except RuntimeError:
-            pass  # JAX runs already: what it has must do
         found = jax.devices("cpu")
         if len(found) < self.num_devices:
             raise ValueError(

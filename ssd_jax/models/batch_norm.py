@@ -51,9 +51,7 @@ class BatchNorm(nn.Module):
             factor = scale * jax.lax.rsqrt(var.value + self.epsilon)
             y = x.astype(jnp.float32) * factor + (bias - mean.value * factor)
             return y.astype(self.dtype)
-        y, batch_mean, batch_var = normalize_by_batch(
-            x, scale, bias, self.epsilon, self.group
-        )
+        y, batch_mean, batch_var = normalize_by_batch(x, scale, bias, self.epsilon, self.group)
         if not self.is_initializing():
             # Flax and TensorFlow keep the batch's own (biased) variance, PyTorch the unbiased one.
             mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
@@ -107,7 +105,9 @@ def _mean_of_group(
     size = min(group or shards, shards)
     if size > 1:
         groups = [list(range(i, i + size)) for i in range(0, shards, size)]
-        sums = jax.lax.psum(sums, sharding.AXIS, axis_index_groups=groups if size < shards else None)
+        sums = jax.lax.psum(
+            sums, sharding.AXIS, axis_index_groups=groups if size < shards else None
+        )
     return sums[0] / (count * size), sums[1] / (count * size)
 
 
