@@ -135,14 +135,31 @@ def of_program(program: Program) -> list[Collective]:
 def _carried(program: Program, computation: str, one: Instruction) -> tuple[Carried, ...]:
     defined = program.definitions(computation)
     found = []
-    for name in one.operands:
-        if name not in defined:
-            continue
-        operand = defined[name]
+    for operand in _pieces([defined[name] for name in one.operands if name in defined], defined):
         maker = program.origin(computation, operand)
         for kind in operand.types:
             found.append(Carried(kind, maker.op_name, program.source(maker)))
     return tuple(found)
+
+
+def _pieces(operands: list[Instruction], defined: dict[str, Instruction]) -> list[Instruction]:
+    """Returns what operands were joined from, where a compiler made one array of several.
+
+    Its own concatenation has no name in the source, and the bytes of all that it takes.
+    """
+    found = []
+    for operand in operands:
+        parts = [defined[name] for name in operand.operands if name in defined]
+        is_joined = not operand.op_name and operand.opcode in ("fusion", "concatenate", "bitcast")
+        if is_joined and parts and _bytes(parts) == _bytes([operand]):
+            found += _pieces(parts, defined)
+        else:
+            found.append(operand)
+    return found
+
+
+def _bytes(instructions: list[Instruction]) -> int:
+    return sum(array.bytes for one in instructions for array in one.types)
 
 
 def _group_size(one: Instruction, num_devices: int) -> int:

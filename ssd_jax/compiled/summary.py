@@ -19,21 +19,28 @@ BATCH_NORM = "BatchNorm statistics"
 GRADIENTS = "gradients"
 SCALARS = "scalars"
 
+_GRADIENT_FILE = "ssd_jax/train/gradient.py"
+
 
 def carries(one: Collective) -> str:
-    """Returns what a collective carries: gradients, BatchNorm statistics, scalars, or its part."""
-    names = [one.op_name, *(array.op_name for array in one.carried)]
-    places = [one.source, *(array.source for array in one.carried)]
+    """Returns what a collective carries: gradients, BatchNorm statistics, scalars, or its part.
+
+    Compilers join collectives, and name them after one or not at all: most of the bytes decide.
+    """
     if not one.in_loop and all(not array.type.shape for array in one.carried):
         return SCALARS
-    # A compiler that joins several names them all after one.
-    if any(place.startswith("ssd_jax/train/gradient.py") for place in places):
+    if one.source.startswith(_GRADIENT_FILE):
         return GRADIENTS
-    if one.source.startswith("ssd_jax/models/batch_norm.py") or "/bn/" in one.op_name:
-        return BATCH_NORM
-    if any("transpose(" in name for name in names):
-        return GRADIENTS
-    return parts.name_of(one.op_name, (one.source,))
+    votes: collections.Counter[str] = collections.Counter()
+    for array in one.carried:
+        if "/bn/" in array.op_name:
+            kind = BATCH_NORM
+        elif "transpose(" in array.op_name or array.source.startswith(_GRADIENT_FILE):
+            kind = GRADIENTS
+        else:
+            kind = parts.name_of(array.op_name, (array.source, one.source))
+        votes[kind] += array.type.bytes
+    return votes.most_common(1)[0][0] if votes else parts.OTHER
 
 
 def summarize(
