@@ -109,9 +109,10 @@ class Topology:
         ).devices
 
     def _cpu_devices(self) -> list[jax.Device]:
-        # An error where JAX runs already: then what it has must do.
-        with contextlib.suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", self.num_devices)
+        if jax.config.jax_num_cpu_devices < self.num_devices:
+            # An error where JAX runs already: then what it has must do.
+            with contextlib.suppress(RuntimeError):
+                jax.config.update("jax_num_cpu_devices", self.num_devices)
         found = jax.devices("cpu")
         if len(found) < self.num_devices:
             raise ValueError(
