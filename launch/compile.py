@@ -61,14 +61,14 @@ def main() -> None:
     program.check_classes(experiment)
     devices = topology.devices()
     log.info("Compiling for %s; for a TPU that takes minutes", topology.name)
-    compiled = program.compile_step(experiment, devices, _STEP.value)
-    text = compiled.program.as_text()
-    figures = summary.summarize(compiled, text, experiment, topology, _STEP.value)
-    found = collectives.find(text)
-    pages = [table.report(figures)]
-    if numbers:
-        figures["scaling"], page = _scaling(figures, found, topology, numbers)
-        pages.append(page)
+    files: dict[str, str] = {}
+    try:
+        figures, pages = _compile(experiment, devices, topology, numbers, files)
+    except program.DoesNotFitError as error:
+        if not _LARGEST_BATCH.value:
+            raise
+        figures = summary.heading(experiment, topology, _STEP.value) | {"memory": {"fits": False}}
+        pages = [f"{error}\n"]
     if _LARGEST_BATCH.value:
         figures["largest_batch"] = _largest(experiment, devices, topology, figures)
         pages.append(_largest_page(figures["largest_batch"], topology))
@@ -77,13 +77,33 @@ def main() -> None:
     if _OUTPUT.value:
         folder = pathlib.Path(_OUTPUT.value)
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "collectives.json", _json(summary.listed(found)))
-        _write(folder / "report.md", page)
-        if _HLO.value:
-            _write(folder / "program.txt", text)
-        # Last: a folder with a summary is finished.
-        _write(folder / "summary.json", _json(figures))
+        # The summary is the last: a folder that has one is finished.
+        for name, text in {**files, "report.md": page, "summary.json": _json(figures)}.items():
+            with replacing(folder / name) as aside:
+                aside.write_text(text)
         log.info("Written: %s", folder)
+
+
+def _compile(
+    experiment: config.Experiment,
+    devices: list[jax.Device],
+    topology: Topology,
+    numbers: list[int],
+    files: dict[str, str],
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns the figures of the step and the pages of its report; adds to the files to write."""
+    compiled = program.compile_step(experiment, devices, _STEP.value)
+    text = compiled.program.as_text()
+    figures = summary.summarize(compiled, text, experiment, topology, _STEP.value)
+    found = collectives.find(text)
+    files["collectives.json"] = _json(summary.listed(found))
+    if _HLO.value:
+        files["program.txt"] = text
+    pages = [table.report(figures)]
+    if numbers:
+        figures["scaling"], page = _scaling(figures, found, topology, numbers)
+        pages.append(page)
+    return figures, pages
 
 
 def _scaling(
@@ -163,11 +183,6 @@ def _numbers(words: list[str]) -> list[int]:
 
 def _json(value: Any) -> str:
     return json.dumps(value, indent=1) + "\n"
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    with replacing(path) as aside:
-        aside.write_text(text)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 Sources: Google Cloud's pages on each TPU version (docs.cloud.google.com/tpu/docs/v4, v5e, v5p and
 v6e), NVIDIA's data sheets of the A100 and the H100 SXM, and of the DGX A100 and DGX H100 for their
-networks. A TPU's clock is nowhere published: it is the peak divided by the operations of a cycle,
-two for each cell of the matrix units. For the v6e the compiler counts twice as many operations a
-cycle as its two units of 256 x 256 have cells for (its estimate of a product of two matrices of
-4096 x 4096 in bfloat16 is 301616 cycles), so a cell does two in a cycle there.
+networks. Of the TPUs' clocks only that of the v5e is published, 1.5 GHz. A clock here is the peak
+divided by the operations of a cycle, two for each cell of the matrix units. On the v6e a cell does
+four: the compiler's estimate of a product of two matrices of 4096 x 4096 in bfloat16, 301616
+cycles, is more than its two units of 256 x 256 could do otherwise. The v4's network is that of the
+v5p, as nothing else is published.
 """
 
 import dataclasses
@@ -160,7 +161,7 @@ CHIPS = {
             "v4",
             gib=32,
             peak=275e12,
-            memory=1228 * GB,
+            memory=1200 * GB,
             operations=2 * 2 * 4 * 128 * 128,
             links=6,
             link=50 * GB,

@@ -84,7 +84,11 @@ def compile_step(
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if _FULL.search(str(error)):
-            raise DoesNotFitError(_first_line(error)) from None
+            size = batch_size(experiment, step) // len(devices)
+            raise DoesNotFitError(
+                f"{size} images a device are too many for its memory, says the compiler: "
+                f"{_first_line(error)}; --largest_batch finds how many fit"
+            ) from None
         raise
     return Compiled(compiled, middle - began, time.perf_counter() - middle)
 
