@@ -20,7 +20,7 @@ def time_torchvision(
     Args:
         experiment: decides which: SSD300 for VGG16, SSDLite320 for a MobileNet.
         timed: (name, function, images) -> timing.
-        suites: "train" and "infer" have a counterpart.
+        suites: "train", "infer" and "data" have a counterpart.
         batch_size: of the training step.
         num_objects: on each picture.
 
@@ -75,4 +75,15 @@ def time_torchvision(
             wait()
 
         timings.append(timed(f"{label}: inference", infer, 1))
+    if "data" in suites:
+        from benchmarks import torch_loader
+
+        batches, endless = 20, torch_loader.endless(torch_loader.loader(experiment))
+
+        def read() -> None:
+            for _ in range(batches):
+                next(endless)
+
+        name = f"torch {torch.__version__} DataLoader"
+        timings.append(timed(name, read, experiment.train.batch_size * batches))
     return timings

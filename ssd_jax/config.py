@@ -65,6 +65,7 @@ class Optimizer:
 
     name: str = "sgd"  # sgd, rmsprop or adam
     learning_rate: float = 1e-3
+    reference_batch_size: int = 0  # >0: the rate is for this batch, and a larger one's is scaled
     schedule: Annotated[Any, SCHEDULES] = StepDecay()
     warmup_steps: int = 0
     warmup_fraction: float = 1.0 / 3.0  # of the rate, where the warm-up starts

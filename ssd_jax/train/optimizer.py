@@ -1,5 +1,6 @@
 """The update rule of the released Caffe nets, and the schedules of its learning rate."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -11,6 +12,34 @@ from ssd_jax.train.freezing import is_frozen
 
 RMSPROP_DECAY = 0.9
 RMSPROP_EPSILON = 1e-8
+
+# Of a large batch, from 0: what NVIDIA's and MLPerf's SSD train with.
+LARGE_BATCH_WARMUP_STEPS = 300
+
+
+def for_batch(spec: config.Optimizer, batch_size: int) -> config.Optimizer:
+    """Returns the settings for a batch of this size, where `reference_batch_size` asks for it.
+
+    The rate grows in proportion to the batch (Goyal et al., "Accurate, Large Minibatch SGD",
+    section 2.1). A batch above the reference is warmed up from 0, over `warmup_steps` or, where
+    these are 0, over 300 steps: so do the SSDs of NVIDIA's DeepLearningExamples and of MLPerf,
+    whose reference is 32 images. The steps of the run and of its schedule stay what they are.
+
+    Raises:
+        ValueError: for a negative reference.
+    """
+    reference = spec.reference_batch_size
+    if reference < 0:
+        raise ValueError(
+            f"config.optimizer.reference_batch_size: expected 0 or more images, got {reference}"
+        )
+    if not reference:
+        return spec
+    spec = dataclasses.replace(spec, learning_rate=spec.learning_rate * batch_size / reference)
+    if batch_size <= reference:
+        return spec
+    steps = spec.warmup_steps or LARGE_BATCH_WARMUP_STEPS
+    return dataclasses.replace(spec, warmup_steps=steps, warmup_fraction=0.0)
 
 
 def learning_rate(spec: config.Optimizer, total_steps: int) -> optax.Schedule:

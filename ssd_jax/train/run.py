@@ -83,14 +83,18 @@ class Run:
         return jax.random.key(self.experiment.train.seed)
 
     @functools.cached_property
+    def _optimizer(self) -> config.Optimizer:
+        return optimizers.for_batch(self.experiment.optimizer, self.experiment.train.batch_size)
+
+    @functools.cached_property
     def schedule(self) -> optax.Schedule:
         """The learning rate by step."""
-        return optimizers.learning_rate(self.experiment.optimizer, self.experiment.train.steps)
+        return optimizers.learning_rate(self._optimizer, self.experiment.train.steps)
 
     @functools.cached_property
     def optimizer(self) -> optax.GradientTransformation:
         """The update rule."""
-        return optimizers.update_rule(self.experiment.optimizer, self.experiment.train.steps)
+        return optimizers.update_rule(self._optimizer, self.experiment.train.steps)
 
     @functools.cached_property
     def augmentation(self) -> AugmentSpec:

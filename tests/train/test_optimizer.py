@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,3 +82,19 @@ def test_cosine_ends_at_zero():
 def test_mistakes_are_named(values, message):
     with pytest.raises(ValueError, match=message):
         optimizers.update_rule(config.resolve({"optimizer": values}).optimizer, 100)
+
+
+def test_a_large_batch_scales_the_rate_and_warms_up():
+    spec = config.Optimizer(learning_rate=0.0025, reference_batch_size=32)
+    large = optimizers.for_batch(spec, 1024)
+    rate = optimizers.learning_rate(large, total_steps=1000)
+    assert [float(rate(step)) for step in (0, 150, 300, 900)] == pytest.approx(
+        [0.0, 0.04, 0.08, 0.08]
+    )
+    own = optimizers.for_batch(dataclasses.replace(spec, warmup_steps=10), 64)
+    assert float(optimizers.learning_rate(own, 1000)(5)) == pytest.approx(0.0025)
+    small = optimizers.learning_rate(optimizers.for_batch(spec, 8), 1000)
+    assert float(small(0)) == pytest.approx(0.0025 / 4)
+    assert optimizers.for_batch(config.Optimizer(), 1024) == config.Optimizer()
+    with pytest.raises(ValueError, match="reference_batch_size: expected 0 or more images, got -1"):
+        optimizers.for_batch(config.Optimizer(reference_batch_size=-1), 32)
