@@ -5,6 +5,7 @@ import math
 import re
 from typing import NamedTuple
 
+from ssd_jax.compiled.collectives import OPERATIONS
 from ssd_jax.compiled.hlo import Instruction, Program
 
 # A module's path within the network, as Flax writes it into the names of operations.
@@ -118,7 +119,10 @@ def by_part(program: Program) -> Cycles:
             continue
         if one.cycles is None:
             kind = _kind(one)
-            if kind not in _FREE and any(math.prod(array.shape) > 1 for array in one.types):
+            is_collective = kind.removesuffix("-start").removesuffix("-done") in OPERATIONS
+            if kind in _FREE or is_collective:
+                continue
+            if any(math.prod(array.shape) > 1 for array in one.types):
                 missing[kind] += 1
             continue
         origin = program.origin(computation, one)
