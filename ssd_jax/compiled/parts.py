@@ -12,7 +12,7 @@ from ssd_jax.compiled.hlo import Instruction, Program
 _STAGE = re.compile(r"/backbone/([a-z]+\d+)?")
 _MODULES = (
     (re.compile(r"/(maps/)?(extra\d+|\w+_norm|tcb\d+|deconvolution\d+|neck)\b"), "extras, neck"),
-    (re.compile(r"/((odm|arm)_?)?(head|prediction)\w*\b"), "heads"),
+    (re.compile(r"/(arm\d+_|head\d+|prediction\d+)"), "heads"),
 )
 
 # Otherwise the innermost of these files on an operation's stack decides.

@@ -33,6 +33,7 @@ class Scaled(NamedTuple):
     seconds: float
     waiting: float  # seconds of it that are spent in collectives and nothing else
     efficiency: float  # of one chip's rate
+    least_share: float  # of the images that a chip has: with fewer it would be LEAST_EFFICIENCY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +138,9 @@ def scaled(
         chips: how many there would be.
     """
     wait = waiting(collectives, chip, compiled, chips)
-    return Scaled(chips, seconds + wait, wait, seconds / (seconds + wait))
+    # The computation of fewer images takes less time, and the collectives as long.
+    least = LEAST_EFFICIENCY / (1 - LEAST_EFFICIENCY) * wait / seconds
+    return Scaled(chips, seconds + wait, wait, seconds / (seconds + wait), least)
 
 
 def breaks_at(

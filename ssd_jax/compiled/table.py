@@ -1,5 +1,6 @@
 """A compiled step's figures as Markdown."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -201,10 +202,18 @@ def scaling_table(rows: Sequence[Scaled], images_per_chip: int, breaks_at: int |
             f"{1e3 * row.waiting:.3f}",
             f"{row.efficiency:.1%}",
             f"{row.chips * images_per_chip / row.seconds:,.0f}",
+            math.ceil(row.least_share * images_per_chip),
         )
         for row in rows
     ]
-    headings = ("chips", "step, ms", "collectives, ms", "efficiency", "images a second")
+    headings = (
+        "chips",
+        "step, ms",
+        "collectives, ms",
+        "efficiency",
+        "images a second",
+        f"images a chip for {LEAST_EFFICIENCY:.0%}",
+    )
     where = (
         "at no number of chips up to 16384" if breaks_at is None else f"from {breaks_at} chips on"
     )

@@ -15,6 +15,7 @@ CASES = [
     ("jit(step)/jvp(SSDModule)/maps/extra2/squeeze/conv/dot_general", (), "extras, neck"),
     ("jit(step)/jvp(RefineDetModule)/tcb1/conv1/conv", (), "extras, neck"),
     ("jit(step)/jvp(SSDModule)/head3/logits/dot_general", (), "heads"),
+    ("jit(step)/jvp(RefineDetModule)/arm1_logits/reduce_sum", (), "heads"),
     (
         "jit(step)/vmap()/sub",
         ("ssd_jax/ops/boxes.py:71", "ssd_jax/ops/matching.py:62", "ssd_jax/train/step.py:9"),

@@ -74,6 +74,8 @@ def test_efficiency_and_where_it_breaks():
     assert row.waiting == pytest.approx(100 * 32e-6, rel=0.01)
     assert row.efficiency == pytest.approx(0.01 / 0.0132, rel=0.01)
     assert scaling.scaled(0.01, found, V5E, 4, 1).efficiency == 1
+    # With 2.88 times the images, 28.8 ms beside 3.2 ms.
+    assert row.least_share == pytest.approx(2.88, rel=0.01)
     # 10 % of a step of 10 ms are 1.1 ms, 11 hops for each: 16 chips make 12, 8 chips 8.
     assert scaling.breaks_at(0.01, found, V5E, 4) == 16
     assert scaling.breaks_at(100.0, found, V5E, 4) is None
