@@ -65,6 +65,10 @@ def compile_step(
         DoesNotFitError: where the chip's memory is too small.
     """
     check_classes(experiment)
+    if step == "detect":
+        # A run checks the batch that it would train on, and here there is none.
+        size = len(devices) * experiment.train.accumulation
+        experiment = with_batch_size(experiment, "train", size)
     # The data set's class names would be compared with those of the config.
     run = Run.from_experiment(dataclasses.replace(experiment, class_names=()), devices)
     batch = _abstract_batch(experiment, batch_size(experiment, step))
