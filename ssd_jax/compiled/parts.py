@@ -5,8 +5,10 @@ import math
 import re
 from typing import NamedTuple
 
+from ssd_jax.compiled import loops
 from ssd_jax.compiled.collectives import OPERATIONS
 from ssd_jax.compiled.hlo import Instruction, Program
+from ssd_jax.compiled.origins import Origins
 
 # A module's path within the network, as Flax writes it into the names of operations.
 _STAGE = re.compile(r"/backbone/([a-z]+\d+)?")
@@ -108,6 +110,7 @@ def by_part(program: Program) -> Cycles:
     forward: collections.Counter[str] = collections.Counter()
     backward: collections.Counter[str] = collections.Counter()
     missing: collections.Counter[str] = collections.Counter()
+    origins, times = Origins(program), loops.times(program)
     fused = {
         called
         for _, one in program.walk()
@@ -125,10 +128,10 @@ def by_part(program: Program) -> Cycles:
             if any(math.prod(array.shape) > 1 for array in one.types):
                 missing[kind] += 1
             continue
-        origin = program.origin(computation, one)
-        part = name_of(origin.op_name, program.stack(origin))
+        origin = origins.of(computation, one)
+        part = name_of(origin.op_name, origins.stack(origin))
         side = backward if "transpose(" in origin.op_name else forward
-        side[part] += one.cycles * program.times[computation].count
+        side[part] += one.cycles * times[computation].count
     parts = (Part(name, forward[name], backward[name]) for name in forward | backward)
     return Cycles(tuple(sorted(parts, key=_place)), dict(missing.most_common()))
 

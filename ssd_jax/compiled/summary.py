@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from ssd_jax import config
-from ssd_jax.compiled import collectives, parts, program, scaling
+from ssd_jax.compiled import collectives, loops, parts, program, scaling
 from ssd_jax.compiled.collectives import Collective
 from ssd_jax.compiled.hlo import Program
 from ssd_jax.compiled.topology import Topology
@@ -70,7 +70,7 @@ def summarize(
         "memory": memory(compiled.program, chip.memory_bytes),
         "flops": costs.get("flops"),
         "bytes_accessed": costs.get("bytes accessed"),
-        "loops": [loop._asdict() for loop in parsed.loops],
+        "loops": [loop._asdict() for loop in loops.find(parsed)],
         "collectives": _totals(found),
         "step": None,
     }
