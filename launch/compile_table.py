@@ -14,12 +14,11 @@ import logging
 import pathlib
 import subprocess
 import sys
-from typing import NamedTuple
 
 from absl import flags
 
 from ssd_jax.compiled import table
-from ssd_jax.compiled.topology import Topology
+from ssd_jax.compiled.rows import DETECTORS, IMAGES_PER_CHIP, NUM_CLASSES, Row, rows
 from ssd_jax.replacing import replacing
 
 from . import cli
@@ -29,50 +28,17 @@ _ROWS = flags.DEFINE_list("rows", [], "Only rows whose name has one of these in 
 _TPU_PYTHON = flags.DEFINE_string("tpu_python", sys.executable, "With the extra `tpu`.")
 _CUDA_PYTHON = flags.DEFINE_string("cuda_python", sys.executable, "With the extra `cuda`.")
 
-IMAGES_PER_CHIP = 32
-NUM_CLASSES = 21
-
-DETECTORS = {
-    "MobileNet-SSD": "configs/mobilenet_ssd.py:300,voc",
-    "SSD300": "configs/ssd.py:300,voc",
-    "SSD512": "configs/ssd.py:512,voc",
-    "RefineDet320": "configs/refinedet.py:320,vgg16,voc",
-    "DSSD321": "configs/dssd.py:321,voc,finetune",
-}
-TOPOLOGIES = ("h100:8", "a100:8", "v5e:2x2", "v6e:2x2", "v5p:2x2x1")
-POD = "v5e:16x16"
-
 log = logging.getLogger("ssd_jax")
-
-
-class Row(NamedTuple):
-    """One program of the table."""
-
-    detector: str
-    topology: Topology
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return f"{self.detector}-{self.topology.name}".replace(":", "-").lower()
-
-
-def rows() -> list[Row]:
-    """Returns all rows, the quickest first."""
-    found = [Row(name, Topology.parse(text)) for text in TOPOLOGIES for name in DETECTORS]
-    pod = Row("SSD300", Topology.parse(POD))
-    after = max(i for i, row in enumerate(found) if row.topology.chip.name == "v5e") + 1
-    return [*found[:after], pod, *found[after:]]
 
 
 def main() -> int:
     """Compiles what is missing; 1 where a row failed."""
     folder = pathlib.Path(_OUTPUT.value)
     chosen = [
-        row for row in rows() if not _ROWS.value or any(word in _label(row) for word in _ROWS.value)
+        row for row in rows() if not _ROWS.value or any(word in row.label for word in _ROWS.value)
     ]
     if not chosen:
-        names = ", ".join(_label(row) for row in rows())
+        names = ", ".join(row.label for row in rows())
         raise ValueError(f"--rows: none of {names} has one of {','.join(_ROWS.value)}")
     failed = 0
     for row in chosen:
@@ -81,10 +47,6 @@ def main() -> int:
         _write_table(folder)
     print((folder / "table.md").read_text())
     return 1 if failed else 0
-
-
-def _label(row: Row) -> str:
-    return f"{row.detector} {row.topology.name}"
 
 
 def _compile(row: Row, folder: pathlib.Path) -> bool:
@@ -104,11 +66,11 @@ def _compile(row: Row, folder: pathlib.Path) -> bool:
     ]
     if row.topology.chip.clock_hz:
         command.append("--scale=1,4,16,64,256,1024")
-    log.info("%s", _label(row))
+    log.info("%s", row.label)
     with (folder / "log.txt").open("w") as output:
         done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
-        log.warning("%s failed; see %s", _label(row), folder / "log.txt")
+        log.warning("%s failed; see %s", row.label, folder / "log.txt")
     return not done.returncode
 
 

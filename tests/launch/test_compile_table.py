@@ -4,16 +4,7 @@ import json
 
 from typed import command
 
-from launch import compile_table
 from ssd_jax.compiled import table
-
-
-def test_the_rows():
-    rows = compile_table.rows()
-    names = [row.name for row in rows]
-    assert len(set(names)) == len(names) == 26
-    assert "ssd300-v5e-16x16" in names
-    assert {row.topology.chip.name for row in rows} == {"h100", "a100", "v5e", "v6e", "v5p"}
 
 
 def test_a_finished_row_is_not_compiled_again(tmp_path):
