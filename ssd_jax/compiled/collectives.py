@@ -4,7 +4,9 @@ import dataclasses
 import math
 import re
 
+from ssd_jax.compiled import loops
 from ssd_jax.compiled.hlo import ArrayType, Instruction, Program
+from ssd_jax.compiled.origins import Origins
 
 OPERATIONS = (
     "all-reduce",
@@ -104,6 +106,7 @@ def of_program(program: Program) -> list[Collective]:
     and is left out.
     """
     found = []
+    origins, all_times = Origins(program), loops.times(program)
     starts = (one for _, one in program.walk() if one.opcode == "async-start")
     wrapped = {called for one in starts for called in one.called}
     for computation, one in program.walk():
@@ -113,36 +116,53 @@ def of_program(program: Program) -> list[Collective]:
         group_size = _group_size(one, program.num_devices)
         if group_size == 1:
             continue
-        times = program.times[computation]
-        origin = program.origin(computation, one)
+        times = all_times[computation]
+        origin = origins.of(computation, one)
         found.append(
             Collective(
                 name=one.name,
                 operation=operation,
                 is_async=(one.opcode != operation or computation in wrapped)
                 and '"is_sync":true' not in one.attributes,
-                carried=_carried(program, computation, one),
+                carried=_carried(origins, computation, one),
                 group_size=group_size,
                 in_loop=times.in_loop,
                 times=times.count if times.is_known else None,
                 op_name=origin.op_name,
-                source=program.source(origin),
+                source=origins.source(origin),
             )
         )
     return found
 
 
-def _carried(program: Program, computation: str, one: Instruction) -> tuple[Carried, ...]:
-    defined = program.definitions(computation)
+def _carried(origins: Origins, computation: str, one: Instruction) -> tuple[Carried, ...]:
+    defined = origins.program.definitions(computation)
     found = []
-    for name in one.operands:
-        if name not in defined:
-            continue
-        operand = defined[name]
-        maker = program.origin(computation, operand)
+    for operand in _pieces([defined[name] for name in one.operands if name in defined], defined):
+        maker = origins.of(computation, operand)
         for kind in operand.types:
-            found.append(Carried(kind, maker.op_name, program.source(maker)))
+            found.append(Carried(kind, maker.op_name, origins.source(maker)))
     return tuple(found)
+
+
+def _pieces(operands: list[Instruction], defined: dict[str, Instruction]) -> list[Instruction]:
+    """Returns what operands were joined from, where a compiler made one array of several.
+
+    Its own concatenation has no name in the source, and the bytes of all that it takes.
+    """
+    found = []
+    for operand in operands:
+        parts = [defined[name] for name in operand.operands if name in defined]
+        is_joined = not operand.op_name and operand.opcode in ("fusion", "concatenate", "bitcast")
+        if is_joined and parts and _bytes(parts) == _bytes([operand]):
+            found += _pieces(parts, defined)
+        else:
+            found.append(operand)
+    return found
+
+
+def _bytes(instructions: list[Instruction]) -> int:
+    return sum(array.bytes for one in instructions for array in one.types)
 
 
 def _group_size(one: Instruction, num_devices: int) -> int:

@@ -5,16 +5,15 @@ asks for is parsed: names, shapes, operands, the computations that are called, a
 instruction comes from.
 """
 
-import collections
 import dataclasses
 import functools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 _HEADER = re.compile(r"(?:ENTRY )?%?([\w.\-]+) \(.*\) -> .*\{$")
-_INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = ")
+_INSTRUCTION = re.compile(r"\s+(ROOT )?%?([\w.\-]+) = ")
 _OPCODE = re.compile(r"\s*([a-z][\w\-]*)\(")
 _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,<=]*)\]")
 _REFERENCE = re.compile(r"%([\w.\-]+)")
@@ -25,14 +24,11 @@ _CALLED = re.compile(
     r"|false_computation)=(\{[^}]*\}|%?[\w.\-]+)"
 )
 _WORD = re.compile(r"[\w.\-]+")
-_TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _BITS = re.compile(r"[a-z]+(\d+)")
 
 # Types without a number in their name.
 _BITS_OF = {"pred": 8, "token": 0, "opaque": 0}
-
-# How far the producer of an instruction without a name in the source is looked for.
-_FAR = 4
 
 
 class ArrayType(NamedTuple):
@@ -72,6 +68,7 @@ class Instruction:
         opcode: such as "all-reduce".
         arguments: what stands in the parentheses.
         attributes: what stands behind them.
+        is_root: its result is that of its computation.
     """
 
     name: str
@@ -79,6 +76,7 @@ class Instruction:
     opcode: str
     arguments: str
     attributes: str
+    is_root: bool
 
     @functools.cached_property
     def types(self) -> tuple[ArrayType, ...]:
@@ -105,31 +103,15 @@ class Instruction:
         return self.attribute(r'\bop_name="((?:[^"\\]|\\.)*)"')
 
     @property
-    def trip_count(self) -> int | None:
-        """How often a while loop runs, where the compiler knows."""
-        match = _TRIP_COUNT.search(self.attributes)
+    def cycles(self) -> int | None:
+        """The compiler's estimate for one run; None where it makes none."""
+        match = _CYCLES.search(self.attributes)
         return int(match.group(1)) if match else None
 
     def attribute(self, pattern: str) -> str:
         """Returns the first group of a pattern in the attributes; empty where it is not there."""
         match = re.search(pattern, self.attributes)
         return match.group(1) if match else ""
-
-
-class Loop(NamedTuple):
-    """A while loop of a program."""
-
-    name: str
-    op_name: str
-    trip_count: int | None  # None where the compiler does not know
-
-
-class Times(NamedTuple):
-    """How often a computation runs in a step."""
-
-    count: int  # with an unknown loop counted as one round
-    in_loop: bool
-    is_known: bool  # no loop around it is unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,44 +154,6 @@ class Program:
         counts = re.findall(r"\b(?:num_partitions|replica_count)=(\d+)", self.header)
         return math.prod(map(int, counts))
 
-    @functools.cached_property
-    def loops(self) -> tuple[Loop, ...]:
-        """Its while loops."""
-        return tuple(
-            Loop(one.name, one.op_name, one.trip_count)
-            for body in self.computations.values()
-            for one in body
-            if one.opcode == "while"
-        )
-
-    @functools.cached_property
-    def times(self) -> dict[str, Times]:
-        """How often each computation runs; one that nothing calls runs once."""
-        callers: dict[str, list[tuple[str, Instruction]]] = collections.defaultdict(list)
-        for name, body in self.computations.items():
-            for one in body:
-                for called in dict.fromkeys(one.called):
-                    callers[called].append((name, one))
-        found: dict[str, Times] = {}
-
-        def visit(name: str) -> Times:
-            if name not in found:
-                ways = [
-                    (visit(caller), one.opcode == "while", one.trip_count)
-                    for caller, one in callers[name]
-                ]
-                found[name] = Times(
-                    sum(t.count * ((n or 1) if loop else 1) for t, loop, n in ways) or 1,
-                    any(t.in_loop or loop for t, loop, _ in ways),
-                    all(t.is_known and (not loop or n is not None) for t, loop, n in ways),
-                )
-            return found[name]
-
-        # HLO knows no recursion; a computation stands before its callers, so this is not deep.
-        for name in reversed(self.computations):
-            visit(name)
-        return found
-
     def walk(self) -> Iterator[tuple[str, Instruction]]:
         """Yields every instruction with the name of its computation."""
         for name, body in self.computations.items():
@@ -219,56 +163,13 @@ class Program:
     def definitions(self, computation: str) -> dict[str, Instruction]:
         """Returns a computation's instructions by their names."""
         if computation not in self._definitions:
-            body = self.computations[computation]
+            body = self.computations.get(computation, ())
             self._definitions[computation] = {one.name: one for one in body}
         return self._definitions[computation]
 
     @functools.cached_property
     def _definitions(self) -> dict[str, dict[str, Instruction]]:
         return {}
-
-    def origin(self, computation: str, instruction: Instruction) -> Instruction:
-        """Returns the nearest producer that has a name in the source, itself first.
-
-        The compiler's own concatenations, copies and fusions have none. Where no producer has one
-        either, the instruction itself is returned.
-        """
-        defined = self.definitions(computation)
-        level: Sequence[Instruction] = [instruction]
-        for _ in range(_FAR):
-            for one in level:
-                if one.op_name:
-                    return one
-            for one in level:
-                for called in one.called if one.opcode == "fusion" else ():
-                    for inner in reversed(self.computations.get(called, ())):
-                        if inner.op_name and inner.opcode != "parameter":
-                            return inner
-            level = [defined[name] for one in level for name in one.operands if name in defined]
-        return instruction
-
-    def source(self, instruction: Instruction) -> str:
-        """Returns "file:line" of the operation that an instruction comes from, or an empty text."""
-        attribute = instruction.attribute
-        if file := attribute(r'\bsource_file="([^"]*)"'):
-            line = attribute(r"\bsource_line=(\d+)")
-            return f"{file}:{line}"
-        frame = attribute(r"\bstack_frame_id=(\d+)")
-        return self._frames.get(frame, "")
-
-    @functools.cached_property
-    def _frames(self) -> dict[str, str]:
-        """The "file:line" of each stack frame's innermost place."""
-        files, places, frames = {}, {}, {}
-        for line in self.tables:
-            if match := re.match(r'(\d+) "(.*)"', line):
-                files.setdefault(match.group(1), match.group(2))  # the functions' names follow
-            elif match := re.match(r"(\d+) \{file_name_id=(\d+) .*?\bline=(\d+)", line):
-                number, file, row = match.groups()
-                places[number] = f"{files.get(file, '?')}:{row}"
-            elif match := re.match(r"(\d+) \{file_location_id=(\d+)", line):
-                frames[match.group(1)] = places.get(match.group(2), "")
-        return frames
 
 
 def _instruction(line: str) -> Instruction | None:
@@ -281,8 +182,14 @@ def _instruction(line: str) -> Instruction | None:
     if opcode is None:
         return None
     close = _closing(line, opcode.end() - 1)
-    shape, arguments = line[at:end], line[opcode.end() : close]
-    return Instruction(start.group(1), shape, opcode.group(1), arguments, line[close + 1 :])
+    return Instruction(
+        name=start.group(2),
+        shape=line[at:end],
+        opcode=opcode.group(1),
+        arguments=line[opcode.end() : close],
+        attributes=line[close + 1 :],
+        is_root=start.group(1) is not None,
+    )
 
 
 def _closing(text: str, opening: int) -> int:

@@ -194,7 +194,9 @@ def test_what_a_compiler_made_is_named_by_what_it_was_made_of():
         "%s = f32[8] all-reduce(%both), replica_groups={}, to_apply=%add",
     )
     assert found.op_name == "jit(step)/bn/reduce_sum"
-    assert [one.op_name for one in found.carried] == ["jit(step)/bn/reduce_sum"]
+    assert [str(one.type) for one in found.carried] == ["f32[4]", "f32[4]"]
+    assert {one.op_name for one in found.carried} == {"jit(step)/bn/reduce_sum"}
+    assert found.bytes == 32
 
 
 @pytest.fixture(scope="module")
