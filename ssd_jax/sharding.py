@@ -1,6 +1,7 @@
 """One mesh axis, `data`: the state is replicated, a batch is split along its first axis."""
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
@@ -36,3 +37,13 @@ def put_batch(mesh: Mesh, local_batch: PyTree) -> PyTree:
     """Moves this process's part of a batch to its devices, as one global array per leaf."""
     sharding = batch_split(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), local_batch)
+
+
+def take_local(global_batch: PyTree) -> PyTree:
+    """Returns this process's rows of global arrays, in numpy; the reverse of `put_batch`."""
+
+    def rows(array: jax.Array) -> np.ndarray:
+        shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+        return np.concatenate([shard.data for shard in shards])
+
+    return jax.tree.map(rows, global_batch)
