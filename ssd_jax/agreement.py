@@ -1,6 +1,7 @@
 """What the first process decides for all of them, and what they send to it."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -9,6 +10,20 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 T = TypeVar("T")
+
+# How JAX's errors begin where a collective has failed. RESOURCE_EXHAUSTED and INVALID_ARGUMENT are
+# a process's own.
+_FAILED = re.compile(r"(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED): ")
+
+
+def lost_another_process(error: BaseException | None) -> bool:
+    """Returns whether an error says that another process of this run has left it.
+
+    What waits for that process then waits for ever.
+    """
+    # What fails while an array is fetched is a ValueError.
+    is_jax = isinstance(error, jax.errors.JaxRuntimeError | ValueError)
+    return is_jax and jax.process_count() > 1 and bool(_FAILED.match(str(error).strip()))
 
 
 def on_first_process(action: Callable[[], T]) -> T:

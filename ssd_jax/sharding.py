@@ -10,7 +10,7 @@ def data_mesh(devices: list[jax.Device] | None = None) -> Mesh:
     """Returns a one-axis mesh over the given devices (default: all devices of all processes)."""
     devices = jax.devices() if devices is None else devices
     # Auto axes: the compiler places the collectives, so the step reads as for one device.
-    return jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
+    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
