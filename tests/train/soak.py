@@ -50,6 +50,8 @@ TINY = (
     "--config.evaluate.batch_size=2",
 )
 
+CACHE = f"--compilation_cache={ROOT / '.pytest_cache' / 'xla'}"
+
 # What a kill waits for: a name below the workdir that appears.
 NAMES = {
     "step": "metrics.jsonl",
@@ -104,14 +106,6 @@ class Run:
         with socket.socket() as free:
             free.bind(("localhost", 0))
             address = f"localhost:{free.getsockname()[1]}"
-        environment = {
-            **os.environ,
-            "JAX_PLATFORMS": "cpu",
-            "JAX_NUM_CPU_DEVICES": str(self._devices),
-            "XLA_FLAGS": ""
-            if self._optimised
-            else "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-        }
         started = []
         for number in range(self._processes):
             several = (
@@ -122,20 +116,33 @@ class Run:
                 f"--heartbeat_timeout={HEARTBEAT_SECONDS}",
             )
             words = (
-                *(sys.executable, "-m", *(command or self._training())),
+                *(sys.executable, "-m", *(command or ("launch.train", *self.config()))),
                 f"--workdir={self.workdir}",
-                f"--compilation_cache={ROOT / '.pytest_cache' / 'xla'}",
+                CACHE,
                 *(several if self._processes > 1 else ()),
                 *arguments,
             )
             with self.log.open("ab") as output:
                 started.append(
-                    subprocess.Popen(words, cwd=ROOT, env=environment, stdout=output, stderr=output)
+                    subprocess.Popen(
+                        words, cwd=ROOT, env=self.environment(), stdout=output, stderr=output
+                    )
                 )
         return started
 
-    def _training(self) -> tuple[str, ...]:
-        return ("launch.train", *TINY, f"--config.data.data_dir={self._data}")
+    def config(self) -> tuple[str, ...]:
+        """Returns the flags of the run's config."""
+        return (*TINY, f"--config.data.data_dir={self._data}")
+
+    def environment(self) -> dict[str, str]:
+        """Returns the environment of its processes."""
+        badly = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+        return {
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": str(self._devices),
+            "XLA_FLAGS": "" if self._optimised else badly,
+        }
 
     def finish(self, *arguments: str, command: Sequence[str] = ()) -> None:
         """Runs to the end, undisturbed."""
