@@ -142,6 +142,8 @@ def _leave(error: BaseException) -> NoReturn:
             f"Here: {first_line(error)}",
             file=sys.stderr,
         )
+    elif isinstance(error, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
     elif isinstance(error, cli.USER_ERRORS) and not cli.DEBUG.value:
         print(f"error: {error}", file=sys.stderr)
     else:
@@ -153,4 +155,4 @@ def _leave(error: BaseException) -> NoReturn:
     elif jax.process_index() == 0:
         # The others end as soon as this one is gone; they may have something to say first.
         time.sleep(_LAST_WORDS_SECONDS)
-    os._exit(1)
+    os._exit(cli.INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)

@@ -6,10 +6,11 @@ By hand, from the root of the checkout, in the background; the same command goes
     python tests/train/soak.py --folder /tmp/soak --kills 30 --processes 2
 
 Each kill is SIGKILL or SIGTERM (SIGHUP now and then), aimed at a training step, a checkpoint, the
-best one, the detection of an evaluation, its files, its pictures, or at nothing. Of the runs that come to their end it
-asserts: parameters and the best bit for bit, the metrics of the best, the lines of metrics.jsonl
-without a gap or a double, and TensorBoard's steps. What it does is in FOLDER/soak.log.
-`test_faults.py` does the same a few times.
+best one, the detection of an evaluation, its files, its pictures, or at nothing. Of the runs that
+come to their end it asserts: parameters and the best bit for bit, the metrics of the best, the
+lines of metrics.jsonl without a gap or a double, and TensorBoard's steps. What it does is in
+FOLDER/soak.log.
+`test_faults.py` and `test_processes.py` do the same a few times.
 """
 
 import argparse
