@@ -49,7 +49,7 @@ def define() -> None:
     flags.DEFINE_bool(
         "distributed",
         False,
-        "Run as several processes. On a TPU pod, under SLURM and Open MPI, and on Kubernetes with "
+        "Run as several processes. On a TPU pod, under SLURM and Open MPI 4, and on Kubernetes with "
         "jax[k8s] the rest is found out; elsewhere give --coordinator_address, --num_processes and "
         "--process_id.",
     )
@@ -108,7 +108,7 @@ def _join() -> None:
             raise ValueError(f"--distributed: {error}") from error
         raise ValueError(
             f"--distributed: {str(error).rstrip('.')}, and JAX sees no TPU pod, no step of SLURM "
-            "(srun), no Open MPI (mpirun) and no Kubernetes job (with jax[k8s]) that would say. "
+            "(srun), no Open MPI 4 (mpirun) and no Kubernetes job (with jax[k8s]) that would say. "
             f"Give {', '.join(missing)}"
         ) from error
     except RuntimeError as error:  # of Kubernetes, at length: with what its account may not read
