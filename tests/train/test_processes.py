@@ -31,8 +31,8 @@ def data(folder):
     return soak.prepare(folder)
 
 
-def losses(workdir):
-    return np.array([row["total"] for row in soak.lines(workdir) if row["group"] == "train"])
+def column(workdir, name):
+    return np.array([row[name] for row in soak.lines(workdir) if row["group"] == "train"])
 
 
 def test_they_train_as_one_process(folder, data):
@@ -41,7 +41,7 @@ def test_they_train_as_one_process(folder, data):
         workdir = folder / f"{processes}-{devices}"
         run = soak.Run(workdir, data, processes, devices, optimised=True)
         run.finish(*BATCHES, "--config.train.steps=20", "--config.train.eval_every=0")
-        curves[processes, devices] = losses(workdir)
+        curves[processes, devices] = column(workdir, "total")
     one, eight = curves[1, 1], curves[1, 8]
     for several in (curves[2, 2], curves[4, 2]):
         assert len(several) == 20
@@ -67,9 +67,9 @@ def test_a_run_goes_on_with_other_processes_and_devices(folder, data):
     run = soak.Run(workdir, data, 2, 2, optimised=True)
     run.finish(*slow)
     assert run.log.read_text().count("Resumed at step") == 2
-    expected = losses(whole.workdir)
-    np.testing.assert_allclose(losses(workdir), expected, rtol=1e-5)
-    assert expected[-4:].mean() < 0.999 * expected[:4].mean()  # a state that was lost would show
+    for name in ("total", "gradient_norm", "num_positives"):
+        moved, expected = (column(w, name) for w in (workdir, whole.workdir))
+        np.testing.assert_allclose(moved, expected, rtol=1e-4 if name == "gradient_norm" else 1e-5)
 
 
 def test_an_evaluation_is_the_same_to_the_last_digit(folder, data):
