@@ -49,9 +49,9 @@ def define() -> None:
     flags.DEFINE_bool(
         "distributed",
         False,
-        "Run as several processes. On a TPU pod, under SLURM and Open MPI 4, and on Kubernetes with "
-        "jax[k8s] the rest is found out; elsewhere give --coordinator_address, --num_processes and "
-        "--process_id.",
+        "Run as several processes. On a TPU pod, under SLURM and Open MPI 4, and on Kubernetes "
+        "with jax[k8s] the rest is found out; elsewhere give --coordinator_address, "
+        "--num_processes and --process_id.",
     )
 
 
