@@ -1,4 +1,4 @@
-"""What the commands share: flags, logging, several processes, and errors without tracebacks."""
+"""What the commands share: flags, logging, and errors without tracebacks."""
 
 import functools
 import logging
@@ -6,10 +6,8 @@ import os
 import re
 import shlex
 import sys
-import time
-import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import rich.console
@@ -37,8 +35,6 @@ INTERRUPTED = 130
 
 # Libraries that log the tracebacks of errors that they raise, too: Orbax, a page for each array.
 _TALKATIVE = ("absl", "asyncio")
-
-_LAST_WORDS_SECONDS = 2.0
 
 # A field of the config, as --config.group.field=value or --config.group.field value.
 _OVERRIDE = re.compile(r"--?(config\.[\w.]+)(?:=(.*))?", re.DOTALL)
@@ -161,55 +157,6 @@ def define_max_picture_mib() -> flags.FlagHolder:
         "picture whose header promises more is refused.",
         lower_bound=1,
     )
-
-
-def define_distributed() -> flags.FlagHolder:
-    """Defines --distributed and the three flags for hosts that cannot find each other."""
-    flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0.")
-    flags.DEFINE_integer("num_processes", None, "How many processes take part.")
-    flags.DEFINE_integer("process_id", None, "The number of this one.")
-    return flags.DEFINE_bool(
-        "distributed",
-        False,
-        "Run on several processes. On a TPU pod, SLURM or Open MPI the rest is found out; "
-        "elsewhere give --coordinator_address, --num_processes and --process_id.",
-    )
-
-
-def initialize_distributed() -> None:
-    """Joins the other processes, where --distributed asks for it; before JAX is used."""
-    values = flags.FLAGS
-    if values.distributed:
-        jax.distributed.initialize(
-            coordinator_address=values.coordinator_address,
-            num_processes=values.num_processes,
-            process_id=values.process_id,
-        )
-
-
-def leave(error: BaseException) -> NoReturn:
-    """Ends one of several processes after an error, so that none of the others waits for it.
-
-    JAX would hold it until all the others end, too, and they may be waiting for it.
-    """
-    if isinstance(error, jax.errors.JaxRuntimeError):
-        first = str(error).strip().partition("\n")[0][:300]
-        print(
-            f"error: process {jax.process_index()} of {jax.process_count()} has lost another one, "
-            f"which has failed or was killed: its log says why. The same command, for all of them, "
-            f"goes on from the last checkpoint. Here: {first}",
-            file=sys.stderr,
-        )
-    elif isinstance(error, USER_ERRORS) and not DEBUG.value:
-        print(f"error: {error}", file=sys.stderr)
-    else:
-        traceback.print_exception(error)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if jax.process_index() == 0:
-        # The others end as soon as this one is gone; they may have something to say first.
-        time.sleep(_LAST_WORDS_SECONDS)
-    os._exit(1)
 
 
 def print_table(table: rich.table.Table) -> None:

@@ -14,7 +14,7 @@ from ssd_jax import config, detectors
 from ssd_jax.checkpoints.trained import load
 from ssd_jax.evaluate.evaluator import Evaluator
 
-from . import cli
+from . import cli, processes
 
 CONFIG = cli.define_config()
 WORKDIR, WEIGHTS = cli.define_trained()
@@ -29,12 +29,17 @@ OUTPUT = flags.DEFINE_string(
     "NAME_evaluation/metrics.json beside the file.",
 )
 CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a step.")
-cli.define_distributed()
+processes.define()
 
 
 def main() -> int:
     """Runs the command."""
-    cli.initialize_distributed()
+    with processes.joined():
+        _evaluate()
+    return 0
+
+
+def _evaluate() -> None:
     path = pathlib.Path(WEIGHTS.value or WORKDIR.value)
     trained = load(path, checkpoint=CHECKPOINT.value)
     experiment = trained.experiment
@@ -59,7 +64,6 @@ def main() -> int:
         evaluation.write(folder, metrics_path=output)
         evaluation.write_plots(folder)
         print(f"{evaluation.summary()}\nwritten to {output}")
-    return 0
 
 
 if __name__ == "__main__":

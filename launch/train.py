@@ -6,28 +6,21 @@ python -m launch.train --config configs/ssd.py:300,voc --workdir DIR [--config.g
 import logging
 import pathlib
 
-import jax
-
 from ssd_jax import config
 from ssd_jax.train import loop
 
-from . import cli
+from . import cli, processes
 
 CONFIG = cli.define_config(required=True)
 WORKDIR = cli.define_workdir()
-cli.define_distributed()
+processes.define()
 
 
 def main() -> int:
     """Runs the command; 0 when the run is complete, 3 when it was stopped on the way."""
-    cli.initialize_distributed()
     workdir = pathlib.Path(WORKDIR.value)
-    try:
+    with processes.joined(saves_on_sigterm=True):
         result = loop.train(config.resolve(CONFIG.value), workdir)
-    except (Exception, KeyboardInterrupt) as error:
-        if jax.process_count() > 1:
-            cli.leave(error)
-        raise
     if not result.finished:
         return 3
     logging.getLogger("ssd_jax").info(

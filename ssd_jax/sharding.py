@@ -5,6 +5,7 @@ over a split batch asks all devices in every round whether it goes on.
 """
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
@@ -15,7 +16,7 @@ def data_mesh(devices: list[jax.Device] | None = None) -> Mesh:
     """Returns a one-axis mesh over the given devices (default: all devices of all processes)."""
     devices = jax.devices() if devices is None else devices
     # Auto axes: what is outside of a shard_map reads as for one device.
-    return jax.make_mesh((len(devices),), (AXIS,), (AxisType.Auto,), devices=devices)
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -59,3 +60,13 @@ def put_batch(mesh: Mesh, local_batch: PyTree) -> PyTree:
     """Moves this process's part of a batch to its devices, as one global array per leaf."""
     sharding = batch_split(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), local_batch)
+
+
+def take_local(global_batch: PyTree) -> PyTree:
+    """Returns this process's rows of global arrays, in numpy; the reverse of `put_batch`."""
+
+    def rows(array: jax.Array) -> np.ndarray:
+        shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+        return np.concatenate([shard.data for shard in shards])
+
+    return jax.tree.map(rows, global_batch)

@@ -12,7 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
-from ssd_jax.agreement import on_first_process
+from ssd_jax.agreement import lost_another_process, on_first_process
 from ssd_jax.checkpoints import integrity
 from ssd_jax.checkpoints.best import ranked
 from ssd_jax.checkpoints.folders import (
@@ -183,8 +183,8 @@ class Checkpoints:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        if isinstance(error, jax.errors.JaxRuntimeError) and jax.process_count() > 1:
-            # Another process is lost, and what is being written would wait for it.
+        if lost_another_process(error):
+            # What is being written would wait for it.
             self._background.shutdown(wait=False)
             return
         try:

@@ -19,7 +19,10 @@ SHOWN_SCORE = 0.4
 
 
 class Evaluation(NamedTuple):
-    """The scores of one evaluation, and what they were computed from."""
+    """The scores of one evaluation, and what they were computed from.
+
+    Of several processes the first one alone has the curves and the detections.
+    """
 
     metrics: dict[str, Any]  # what metrics.json holds
     curves: tuple[voc_ap.Curve, ...]

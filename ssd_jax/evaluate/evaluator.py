@@ -1,19 +1,23 @@
 """The sharded evaluation: every image of a data set through the detector, scored at the end."""
 
 import time
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from ssd_jax import config
+from ssd_jax.agreement import on_first_process
 from ssd_jax.data import pipeline, records
 from ssd_jax.detectors import Detector
 from ssd_jax.evaluate import metrics
 from ssd_jax.evaluate.evaluation import Evaluation
+from ssd_jax.evaluate.gathering import gather
 from ssd_jax.evaluate.ground_truth import of_record, tabulate_objects
+from ssd_jax.evaluate.voc_ap import Curve
 from ssd_jax.inference import ImageDetections, in_pixels, make_detect_step
-from ssd_jax.sharding import check_batch_size, data_mesh, put_batch, replicated
+from ssd_jax.sharding import check_batch_size, data_mesh, put_batch, take_local
 
 
 class Evaluator:
@@ -55,26 +59,32 @@ class Evaluator:
         self._detect = make_detect_step(detector, self._mesh)
 
     def run(self, variables: PyTree) -> Evaluation:
-        """Returns the scores of a detector's variables; the same on every process."""
-        began = time.monotonic()
-        detections = self._detect_all(variables)
-        seconds = time.monotonic() - began
-        scored = metrics.evaluate(
-            self._ground_truths,
-            detections,
-            self.source.class_names,
-            iou_thresholds=self._spec.iou_thresholds,
-        )
-        return Evaluation(
-            {**scored.metrics, "seconds": round(seconds, 3)},
-            scored.curves,
-            detections,
-            self._ground_truths,
-            self.source,
-        )
+        """Returns the scores of a detector's variables.
 
-    def _detect_all(self, variables: PyTree) -> list[ImageDetections]:
-        gather = jax.jit(lambda index: index, out_shardings=replicated(self._mesh))
+        The metrics are the same on every process; the curves and the detections are on the first
+        one, which scores them.
+        """
+        began = time.monotonic()
+        found = gather(self._detect_own(variables))
+        seconds = time.monotonic() - began
+        detections = [found[i] for i in sorted(found)]
+        curves: tuple[Curve, ...] = ()
+
+        def score() -> dict[str, Any]:
+            nonlocal curves
+            scored, curves = metrics.evaluate(
+                self._ground_truths,
+                detections,
+                self.source.class_names,
+                iou_thresholds=self._spec.iou_thresholds,
+            )
+            return {**scored, "seconds": round(seconds, 3)}
+
+        scores = on_first_process(score)
+        return Evaluation(scores, curves, detections, self._ground_truths, self.source)
+
+    def _detect_own(self, variables: PyTree) -> dict[int, ImageDetections]:
+        """Returns what is in this process's part of the images, by their number."""
         by_index = {}
         batches = pipeline.eval_batches(
             self.source,
@@ -87,12 +97,11 @@ class Evaluator:
         )
         with batches:
             for batch in batches:
-                moved = put_batch(self._mesh, batch)
-                found = self._detect(variables, moved.canvas, moved.size)
-                index, found = jax.device_get((gather(moved.index), found))
-                for slot, i in enumerate(index):
+                canvas, size = put_batch(self._mesh, (batch.canvas, batch.size))
+                found = take_local(self._detect(variables, canvas, size))
+                for slot, i in enumerate(batch.index.tolist()):
                     if i >= 0:
                         truth = self._ground_truths[i]
                         one = jax.tree.map(lambda x, slot=slot: x[slot], found)
                         by_index[i] = in_pixels(one, truth.image_id, truth.height, truth.width)
-        return [by_index[i] for i in range(len(self.source))]
+        return by_index

@@ -5,6 +5,7 @@ import logging
 import os
 import pathlib
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -25,13 +26,20 @@ class TrialJob:
         self._process: subprocess.Popen | None = None
 
     def __call__(self) -> str:
-        """Runs the trial; returns why it failed, "" where it did not."""
+        """Runs the trial; returns why it failed, "" where it did not.
+
+        Raises:
+            SystemExit: where a signal stopped the trial. SLURM sends it to all that a job runs,
+                and queues the job again; a result would say that the job is over.
+        """
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
         status = self._process.wait()
-        return "" if status == STOPPED else why_failed(status, self._output)
+        if status == STOPPED:
+            sys.exit(STOPPED)
+        return why_failed(status, self._output)
 
     def checkpoint(self, *args: Any, **kwargs: Any) -> Any:
         """Lets the trial save, and returns the job that goes on; submitit calls it."""
@@ -72,6 +80,8 @@ def executor(folder: pathlib.Path, options: dict[str, Any]) -> Any:
         raise ValueError(
             "--executor=slurm needs submitit, which is not installed: pip install 'ssd_jax[slurm]'"
         ) from None
+    # Without accounting it warns twice at every look at the queue.
+    logging.getLogger("submitit").setLevel(logging.ERROR)
     try:
         made = submitit.AutoExecutor(folder=folder, cluster="slurm")
         made.update_parameters(**options)

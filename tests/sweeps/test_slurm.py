@@ -136,12 +136,28 @@ def test_a_preempted_job_saves_and_is_queued_again(tmp_path, submitit):
 
     threading.Thread(target=preempt).start()
     try:
-        assert job() == ""  # stopped, and not failed
+        with pytest.raises(SystemExit):  # neither failed nor over
+            job()
     finally:
         signal.signal(signal.SIGUSR2, before)
     [(again, new)] = found
     assert again == "again"
     assert vars(new) == {**vars(job), "_process": None}
+
+
+def test_a_job_that_slurm_stops_and_queues_again_is_not_over(tmp_path, submitit):
+    output = tmp_path / "log"
+    job = slurm.TrialJob([sys.executable, "-c", SAVES], output)
+
+    def preempt():  # as SLURM does: a signal to all processes of the job, which submitit ignores
+        while not (output.exists() and output.read_text()):
+            time.sleep(0.01)
+        job._process.terminate()
+
+    threading.Thread(target=preempt).start()
+    with pytest.raises(SystemExit) as stopped:
+        job()
+    assert stopped.value.code == 3
 
 
 def test_options():

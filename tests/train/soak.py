@@ -6,10 +6,11 @@ By hand, from the root of the checkout, in the background; the same command goes
     python tests/train/soak.py --folder /tmp/soak --kills 30 --processes 2
 
 Each kill is SIGKILL or SIGTERM (SIGHUP now and then), aimed at a training step, a checkpoint, the
-best one, an evaluation, its pictures, or at nothing. Of the runs that come to their end it
-asserts: parameters and the best bit for bit, the metrics of the best, the lines of metrics.jsonl
-without a gap or a double, and TensorBoard's steps. What it does is in FOLDER/soak.log.
-`test_faults.py` does the same a few times.
+best one, the detection of an evaluation, its files, its pictures, or at nothing. Of the runs that
+come to their end it asserts: parameters and the best bit for bit, the metrics of the best, the
+lines of metrics.jsonl without a gap or a double, and TensorBoard's steps. What it does is in
+FOLDER/soak.log.
+`test_faults.py` and `test_processes.py` do the same a few times.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import logging
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -25,6 +27,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -48,8 +51,10 @@ TINY = (
     "--config.evaluate.batch_size=2",
 )
 
+CACHE = f"--compilation_cache={ROOT / '.pytest_cache' / 'xla'}"
+
 # What a kill waits for: a name below the workdir that appears.
-AIMS = {
+NAMES = {
     "step": "metrics.jsonl",
     "checkpoint": "checkpoints/.writing-*",
     "best": "best/.writing-*",
@@ -57,34 +62,51 @@ AIMS = {
     "pictures": "pictures/*",
 }
 
+# The last line before an evaluation, which begins when it is written.
+DETECTION = "detection"
+LAST_LINE = re.compile(r'"step": (?:6|12|18|24), "group": "train"')
+
 # A moment that is drawn.
 ANYTHING = "anything"
 
-# A process whose peer is gone ends within this time.
+# A process that is not heard of for this long counts as dead, and one whose peer is dead ends.
+HEARTBEAT_SECONDS = 20
 PATIENCE_SECONDS = 150
 
 
 class Run:
     """The processes of one run, or what is left of it."""
 
-    def __init__(self, workdir: pathlib.Path, data: pathlib.Path, processes: int = 1) -> None:
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        data: pathlib.Path,
+        processes: int = 1,
+        devices: int = 1,
+        *,
+        optimised: bool = False,
+    ) -> None:
+        """Plans a run.
+
+        Args:
+            workdir: of the run.
+            data: the data_dir.
+            processes: how many.
+            devices: of each process.
+            optimised: compile as users' programs are, which takes longer.
+        """
         self.workdir = workdir
         self._data = data
         self._processes = processes
+        self._devices = devices
+        self._optimised = optimised
         self.log = workdir.with_suffix(".log")
 
-    def start(self, *arguments: str) -> list[subprocess.Popen]:
-        """Starts the command that trains."""
+    def start(self, *arguments: str, command: Sequence[str] = ()) -> list[subprocess.Popen]:
+        """Starts the command that trains, or another one."""
         with socket.socket() as free:
             free.bind(("localhost", 0))
             address = f"localhost:{free.getsockname()[1]}"
-        environment = {
-            **os.environ,
-            "JAX_PLATFORMS": "cpu",
-            "JAX_NUM_CPU_DEVICES": "1",
-            "XLA_FLAGS": "--xla_backend_optimization_level=0 "
-            "--xla_llvm_disable_expensive_passes=true",
-        }
         started = []
         for number in range(self._processes):
             several = (
@@ -92,25 +114,40 @@ class Run:
                 f"--coordinator_address={address}",
                 f"--num_processes={self._processes}",
                 f"--process_id={number}",
+                f"--heartbeat_timeout={HEARTBEAT_SECONDS}",
             )
-            command = (
-                *(sys.executable, "-m", "launch.train", f"--workdir={self.workdir}", *TINY),
-                f"--config.data.data_dir={self._data}",
-                f"--compilation_cache={ROOT / '.pytest_cache' / 'xla'}",
+            words = (
+                *(sys.executable, "-m", *(command or ("launch.train", *self.config()))),
+                f"--workdir={self.workdir}",
+                CACHE,
                 *(several if self._processes > 1 else ()),
                 *arguments,
             )
             with self.log.open("ab") as output:
                 started.append(
                     subprocess.Popen(
-                        command, cwd=ROOT, env=environment, stdout=output, stderr=output
+                        words, cwd=ROOT, env=self.environment(), stdout=output, stderr=output
                     )
                 )
         return started
 
-    def finish(self, *arguments: str) -> None:
+    def config(self) -> tuple[str, ...]:
+        """Returns the flags of the run's config."""
+        return (*TINY, f"--config.data.data_dir={self._data}")
+
+    def environment(self) -> dict[str, str]:
+        """Returns the environment of its processes."""
+        badly = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+        return {
+            **os.environ,
+            "JAX_PLATFORMS": "cpu",
+            "JAX_NUM_CPU_DEVICES": str(self._devices),
+            "XLA_FLAGS": "" if self._optimised else badly,
+        }
+
+    def finish(self, *arguments: str, command: Sequence[str] = ()) -> None:
         """Runs to the end, undisturbed."""
-        statuses = [process.wait(600) for process in self.start(*arguments)]
+        statuses = [process.wait(600) for process in self.start(*arguments, command=command)]
         assert statuses == [0] * self._processes, (statuses, self.said())
 
     def said(self) -> str:
@@ -119,7 +156,7 @@ class Run:
 
     def disturb(self, rng: random.Random) -> tuple[str, list[int]]:
         """Starts the run, kills it at a chosen moment, and returns what was done and the end."""
-        aim = rng.choice([*AIMS, ANYTHING])
+        aim = rng.choice([*NAMES, DETECTION, ANYTHING])
         number = rng.choice([signal.SIGKILL] * 4 + [signal.SIGTERM] * 3 + [signal.SIGHUP])
         return f"{signal.Signals(number).name} at {aim}", self.kill(aim, number, rng)
 
@@ -142,10 +179,13 @@ class Run:
         return [process.wait(PATIENCE_SECONDS) for process in running]
 
     def _seen(self, aim: str) -> set:
-        if aim not in AIMS:
+        if aim == DETECTION:
+            path = self.workdir / "metrics.jsonl"
+            return set(LAST_LINE.findall(path.read_text())) if path.exists() else set()
+        if aim not in NAMES:
             return set()
         found = set()
-        for path in self.workdir.glob(AIMS[aim]):
+        for path in self.workdir.glob(NAMES[aim]):
             try:
                 found.add((path.name, path.stat().st_mtime_ns))
             except FileNotFoundError:

@@ -41,7 +41,11 @@ def until(condition, seconds=60.0):
 def test_kills_leave_no_trace(whole, data, tmp_path):
     run = soak.Run(tmp_path / "run", data)
     rng = random.Random(0)
-    for aim, number in (("checkpoint", signal.SIGKILL), ("evaluation", signal.SIGTERM)):
+    for aim, number in (
+        ("checkpoint", signal.SIGKILL),
+        (soak.DETECTION, signal.SIGKILL),
+        ("evaluation", signal.SIGTERM),
+    ):
         statuses = run.kill(aim, number, rng, *STEPS)
         assert statuses in ([-number], [3]), run.said()
     run.finish(*STEPS)
@@ -85,21 +89,3 @@ def test_on_a_full_disk_the_run_ends_and_goes_on_once_there_is_space(whole, data
         soak.assert_same(whole, run.workdir)
     finally:
         subprocess.run(["umount", disk], check=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_of_two_processes_none_waits_for_one_that_was_killed(data, tmp_path, victim):
-    run = soak.Run(tmp_path / "run", data, processes=2)
-    running = run.start(*STEPS)
-    try:
-        until(lambda: list(run.workdir.glob("checkpoints/[0-9]*")), seconds=180)
-        running[victim].kill()
-        assert running[1 - victim].wait(30) != 0
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
-    if victim:  # with process 0 JAX ends the others itself
-        assert "error: process 0 of 2 has lost another one" in run.said()
-    run.finish(*STEPS)
