@@ -6,12 +6,16 @@ one thing: x0 .. x1 such that x1 - x0 is the width in pixels (VOC's inclusive "+
 that all lie between 0 and 1 are refused: they are fractions of the picture, or one pixel.
 """
 
+import contextlib
+import io
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from PIL import Image
 
-from ssd_jax.data import images
+from ssd_jax.data import images, plain_files
 from ssd_jax.data.class_names import printable
 
 # Tools that count from 0 write xmin = 0 into VOC files, and others round: a corner this far
@@ -69,6 +73,14 @@ class Problems:
         """Notes that `file` (and in it `where`, such as "object 3 (dog)") cannot be used."""
         problem = Problem(*map(printable, (str(file), where, str(reason))))
         self._found[problem] = None
+
+    @contextlib.contextmanager
+    def noted(self, file: object, where: str = "") -> Iterator[None]:
+        """Ends the block at an OSError or a ValueError, which becomes a problem of `file`."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            self.add(file, error, where)
 
     def __len__(self) -> int:
         return len(self._found)
@@ -139,7 +151,7 @@ def continuous_box(
 def frame_of_annotations(
     annotated_size: tuple[int, int], upright_size: tuple[int, int], orientation: int
 ) -> int:
-    """Decides by which orientation boxes must be turned to agree with the upright picture.
+    """Returns the orientation that turns boxes onto the upright picture; 1 leaves them as they are.
 
     Cameras store a picture as the sensor saw it, and an EXIF orientation. Annotations refer
     either to what viewers show or to the stored pixels; the size in the annotation tells which.
@@ -150,12 +162,8 @@ def frame_of_annotations(
         upright_size: height and width after the EXIF rotation.
         orientation: the picture's EXIF orientation.
 
-    Returns:
-        1 where the boxes already agree with the upright picture, or `orientation`.
-
     Raises:
-        ValueError: where the annotation's size is neither that of the stored picture nor that of
-            the upright one.
+        ValueError: where the annotated size is neither the stored nor the upright picture's.
     """
     if annotated_size == upright_size:
         return 1
@@ -181,6 +189,41 @@ def turn_upright(boxes_xyxy: np.ndarray, orientation: int) -> np.ndarray:
         8: (y0, 1 - x1, y1, 1 - x0),
     }[orientation]
     return np.stack(turned, axis=-1)
+
+
+def read_picture(path: pathlib.Path, filename: str) -> tuple[bytes, tuple[int, int], int]:
+    """Returns a picture as it is encoded, its upright height and width, and its EXIF orientation.
+
+    It is decoded once, so that a corrupt one is found here and not in training.
+
+    Raises:
+        ValueError: where it cannot be read, or `filename` is no Unicode and could not be written.
+    """
+    try:
+        encoded = plain_files.read(path)
+        upright_size = images.decode(encoded).shape[:2]
+        orientation = images.orientation(encoded)
+        filename.encode()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"corrupt picture: {error}") from None
+    return encoded, upright_size, orientation
+
+
+def make_scene(
+    split: str, number: int, pixels: np.ndarray, objects: Sequence[Object], *, jpeg_quality: int
+) -> Example:
+    """Gathers a scene that was drawn, uint8[H, W, 3], and the objects on it, as a JPEG."""
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, "JPEG", quality=jpeg_quality)
+    return make_example(
+        image_id=f"{split}_{number:06d}",
+        filename=f"{split}_{number:06d}.jpg",
+        image=encoded.getvalue(),
+        upright_size=pixels.shape[:2],
+        annotated_size=pixels.shape[:2],
+        frame=1,
+        objects=objects,
+    )
 
 
 def make_example(
