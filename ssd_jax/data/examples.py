@@ -209,6 +209,12 @@ def read_picture(path: pathlib.Path, filename: str) -> tuple[bytes, tuple[int, i
     return encoded, upright_size, orientation
 
 
+def check_object_size(object_size: tuple[float, float], where: str) -> None:
+    """Raises a ValueError for smallest and largest objects that are no parts of a picture."""
+    if not 0 < object_size[0] <= object_size[1] <= 1:
+        raise ValueError(f"{where}: expected 0 < smallest <= largest <= 1, got {object_size}")
+
+
 def make_scene(
     split: str, number: int, pixels: np.ndarray, objects: Sequence[Object], *, jpeg_quality: int
 ) -> Example:

@@ -4,11 +4,10 @@ The practice set-up for teaching: pictures from a folder of class folders (or a 
 set such as `cifar10`) are enlarged and put at random places on a canvas, several to a scene. Every
 scene is a function of (seed, split, number) alone, so none comes twice and any can be drawn again.
 
-A folder of classes holds a folder for every class, and nothing that is called like a split; the
-pictures for val have no class of their own.
+A folder of classes holds a folder for every class and none that is called like a split. Every class
+of the pictures for val is one of train's.
 """
 
-import io
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -18,7 +17,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from ssd_jax.data import examples, images, plain_files, split_names
-from ssd_jax.data.class_names import check_chosen
+from ssd_jax.data.class_names import check_chosen, check_known
 from ssd_jax.data.examples import Example, Object, Problems
 
 _PLACEMENTS = 50  # tries for one picture before the scene is left with fewer
@@ -67,11 +66,7 @@ class FolderScenes:
         max_overlap: float = 0.2,
         seed: int = 0,
     ):
-        if not 0 < object_size[0] <= object_size[1] <= 1:
-            raise ValueError(
-                f"folder_scenes.FolderScenes: expected 0 < smallest <= largest <= 1, "
-                f"got {object_size}"
-            )
+        examples.check_object_size(object_size, "folder_scenes.FolderScenes")
         if not 0 <= max_overlap <= 1:
             raise ValueError(
                 f"folder_scenes.FolderScenes: expected max_overlap in [0, 1], got {max_overlap}"
@@ -81,11 +76,7 @@ class FolderScenes:
         self.notes: list[str] = []
         found, pictures = _find(folder, self.notes)
         self.class_names = tuple(class_names) or found
-        if unknown := [name for name in self.class_names if name not in found]:
-            raise ValueError(
-                f"folder_scenes.FolderScenes: expected classes among {', '.join(found)}, "
-                f"got {', '.join(unknown)}"
-            )
+        check_known(self.class_names, found, "folder_scenes.FolderScenes")
         labels = {found.index(name): label for label, name in enumerate(self.class_names)}
         self._pictures = {
             split: [p._replace(label=labels[p.label]) for p in listed if p.label in labels]
@@ -107,60 +98,51 @@ class FolderScenes:
         """Yields the scenes of a split, without the pictures that cannot be read."""
         decoded: dict[int, np.ndarray | None] = {}
         for number in range(self.split_sizes[split]):
-            yield self._scene(split, number, decoded, problems)
+            rng = np.random.default_rng((self._seed, tuple(self.split_sizes).index(split), number))
+            pixels, objects = self._draw(rng, self._pictures[split], decoded, problems)
+            yield examples.make_scene(split, number, pixels, objects, jpeg_quality=_JPEG_QUALITY)
 
-    def _scene(
+    def _draw(
         self,
-        split: str,
-        number: int,
+        rng: np.random.Generator,
+        pictures: list[_Picture],
         decoded: dict[int, np.ndarray | None],
         problems: Problems,
-    ) -> Example:
-        rng = np.random.default_rng((self._seed, tuple(self.split_sizes).index(split), number))
+    ) -> tuple[np.ndarray, list[Object]]:
+        """Returns a scene as uint8[H, W, 3], and its objects."""
         side = self._image_size
         scene = rng.uniform(*_BACKGROUND, 3) + rng.normal(0, _NOISE, (side, side, 1))
         objects: list[Object] = []
         for _ in range(rng.integers(1, self._max_objects, endpoint=True)):
-            index = int(rng.integers(len(self._pictures[split])))
+            index = int(rng.integers(len(pictures)))
             longer = side * rng.uniform(*self._object_size)
             if index not in decoded:
-                decoded[index] = _decode(self._pictures[split][index], problems)
+                decoded[index] = _decode(pictures[index], problems)
             picture = decoded[index]
             if picture is None:
                 continue
             scale = longer / max(picture.shape[:2])
             height, width = (max(1, round(n * scale)) for n in picture.shape[:2])
-            corner = self._free_place(rng, height, width, objects)
-            if corner is None:
+            box = self._free_place(rng, height, width, objects)
+            if box is None:
                 continue
-            top, left = corner
+            left, top = box[:2]
             resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
             scene[top : top + height, left : left + width] = np.asarray(resized, np.float32)
-            box = np.array((left, top, left + width, top + height), np.float64)
-            label = self._pictures[split][index].label
-            objects.append(Object(box=box, label=label, area=float(height * width)))
-        encoded = io.BytesIO()
-        pixels = np.clip(scene, 0, 255).round().astype(np.uint8)
-        Image.fromarray(pixels).save(encoded, "JPEG", quality=_JPEG_QUALITY)
-        return examples.make_example(
-            image_id=f"{split}_{number:06d}",
-            filename=f"{split}_{number:06d}.jpg",
-            image=encoded.getvalue(),
-            upright_size=(side, side),
-            annotated_size=(side, side),
-            frame=1,
-            objects=objects,
-        )
+            label, area = pictures[index].label, float(height * width)
+            objects.append(Object(box=box.astype(np.float64), label=label, area=area))
+        return np.clip(scene, 0, 255).round().astype(np.uint8), objects
 
     def _free_place(
         self, rng: np.random.Generator, height: int, width: int, objects: list[Object]
-    ) -> tuple[int, int] | None:
+    ) -> np.ndarray | None:
+        """Returns a box of that size, int[4], that overlaps no other too much."""
         for _ in range(_PLACEMENTS):
-            top = int(rng.integers(self._image_size - height, endpoint=True))
-            left = int(rng.integers(self._image_size - width, endpoint=True))
-            box = np.array((left, top, left + width, top + height), np.float64)
+            top = rng.integers(self._image_size - height, endpoint=True)
+            left = rng.integers(self._image_size - width, endpoint=True)
+            box = np.array((left, top, left + width, top + height))
             if all(_iou(box, other.box) <= self._max_overlap for other in objects):
-                return top, left
+                return box
         return None
 
 
@@ -194,11 +176,10 @@ def _class_folders(folder: pathlib.Path) -> tuple[str, ...]:
     names = tuple(path.name for path in plain_files.subfolders(folder))
     if not names:
         raise ValueError(f"folder_scenes: expected a folder for every class in {folder}")
-    for name in names:
-        try:
-            check_chosen((name,))
-        except ValueError as error:
-            raise ValueError(f"folder_scenes: {folder}: {error}") from None
+    try:
+        check_chosen(names)
+    except ValueError as error:
+        raise ValueError(f"folder_scenes: {folder}: {error}") from None
     if splits := [name for name in names if split_names.is_conventional(name)]:
         raise ValueError(
             f"folder_scenes: expected a folder for every class, or train and one of "
@@ -238,12 +219,10 @@ def _find_in_tfds(folder: pathlib.Path) -> tuple[tuple[str, ...], dict[str, list
 
 
 def _decode(picture: _Picture, problems: Problems) -> np.ndarray | None:
-    try:
+    with problems.noted(picture.where):
         source = picture.source
         return images.decode(source if isinstance(source, bytes) else plain_files.read(source))
-    except (ValueError, OSError) as error:
-        problems.add(picture.where, error)
-        return None
+    return None
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:

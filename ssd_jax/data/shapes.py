@@ -7,11 +7,9 @@ least three quarters of its area visible. A box is the tight bound of the shape'
 picture, also of those that another shape covers.
 """
 
-import io
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
 
 from ssd_jax.data import examples, shape_drawing
 from ssd_jax.data.examples import Example, Object, Problems
@@ -53,10 +51,7 @@ class ShapeScenes:
         max_objects: int = 6,
         seed: int = 0,
     ):
-        if not 0 < object_size[0] <= object_size[1] <= 1:
-            raise ValueError(
-                f"shapes.ShapeScenes: expected 0 < smallest <= largest <= 1, got {object_size}"
-            )
+        examples.check_object_size(object_size, "shapes.ShapeScenes")
         self.split_sizes = {"train": num_train, "val": num_val}
         self._image_size = image_size
         self._object_size = object_size
@@ -72,22 +67,11 @@ class ShapeScenes:
     def scene(self, split: str, number: int) -> Example:
         """Draws one scene."""
         rng = np.random.default_rng((self._seed, tuple(self.split_sizes).index(split), number))
-        image, objects = self._draw(rng)
-        encoded = io.BytesIO()
-        Image.fromarray(image).save(encoded, "JPEG", quality=_JPEG_QUALITY)
-        size = image.shape[:2]
-        return examples.make_example(
-            image_id=f"{split}_{number:06d}",
-            filename=f"{split}_{number:06d}.jpg",
-            image=encoded.getvalue(),
-            upright_size=size,
-            annotated_size=size,
-            frame=1,
-            objects=objects,
-        )
+        pixels, objects = self._draw(rng)
+        return examples.make_scene(split, number, pixels, objects, jpeg_quality=_JPEG_QUALITY)
 
     def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, list[Object]]:
-        """One scene as uint8[H, W, 3], and its shapes from the lowest to the topmost."""
+        """Returns a scene as uint8[H, W, 3], and its shapes from the lowest to the topmost."""
         side = self._image_size
         image = shape_drawing.background(rng, side)
         topmost = np.full((side, side), -1)  # which shape each pixel shows
@@ -114,7 +98,7 @@ class ShapeScenes:
         return np.clip(image, 0, 255).round().astype(np.uint8), objects
 
     def _place(self, rng: np.random.Generator, label: int) -> tuple[tuple[int, int], np.ndarray]:
-        """A random shape of a class: the row and column of its patch, and its coverage there."""
+        """Returns row and column of a random shape's patch, and the shape's coverage of it."""
         stretch = np.exp(rng.uniform(-1, 1) * np.log(_MOST_STRETCH) / 2)
         mirror = rng.choice((-1, 1))
         angle = rng.uniform(-_MOST_TURN, _MOST_TURN)
@@ -122,23 +106,20 @@ class ShapeScenes:
         outline = shape_drawing.OUTLINES[self.class_names[label]].transform(
             rotation @ np.diag((stretch * mirror, 1 / stretch))
         )
-        width, height = np.ptp(outline.border.real), np.ptp(outline.border.imag)
-        longer = rng.uniform(*self._object_size) * self._image_size
-        scale = longer / max(width, height)
-        width, height = width * scale, height * scale
-        extent = np.array((width, height))
-        x, y = rng.uniform(-extent * _OUTSIDE, self._image_size - extent * (1 - _OUTSIDE))
-        column, row = int(np.floor(x)), int(np.floor(y))
-        shift = complex(x - column, y - row) - scale * complex(
-            outline.border.real.min(), outline.border.imag.min()
-        )
-        patch = (int(np.ceil(height)) + 2, int(np.ceil(width)) + 2)
+        border = np.stack((outline.border.real, outline.border.imag))
+        extent = np.ptp(border, axis=1)
+        scale = rng.uniform(*self._object_size) * self._image_size / max(extent)
+        extent = extent * scale
+        corner = rng.uniform(-extent * _OUTSIDE, self._image_size - extent * (1 - _OUTSIDE))
+        column, row = np.floor(corner).astype(int).tolist()
+        shift = complex(*(corner - (column, row) - scale * border.min(axis=1)))
+        width, height = np.ceil(extent).astype(int) + 2
         placed = outline.transform(np.eye(2) * scale, shift)
-        return (row, column), shape_drawing.coverage(placed, patch)
+        return (row, column), shape_drawing.coverage(placed, (height, width))
 
 
 def _inside(corner: tuple[int, int], size: tuple[int, int], side: int) -> tuple[slice, slice]:
-    """The part of a patch that lies inside the picture."""
+    """Returns the part of a patch that lies inside the picture."""
     return tuple(
         slice(max(start, 0), min(start + length, side))
         for start, length in zip(corner, size, strict=True)
@@ -158,9 +139,8 @@ def _paint(rng: np.random.Generator, under: np.ndarray, mask: np.ndarray) -> np.
     covered = (under * alpha).sum(axis=(0, 1)) / alpha.sum()
     while True:
         first = shape_drawing.random_colour(rng, vivid=True)
-        second = first + (shape_drawing.random_colour(rng, vivid=True) - first) * rng.uniform(
-            0, _MOST_TEXTURE
-        )
+        other = shape_drawing.random_colour(rng, vivid=True)
+        second = first + (other - first) * rng.uniform(0, _MOST_TEXTURE)
         pattern = shape_drawing.texture(rng, mask.shape, first, second)
         mean = (pattern * alpha).sum(axis=(0, 1)) / alpha.sum()
         if np.linalg.norm(mean - covered) >= _LEAST_CONTRAST:

@@ -127,13 +127,14 @@ class _Names:
 
 
 def _find_files(folder: pathlib.Path, notes: list[str]) -> list[pathlib.Path]:
-    beside = [path for path in _lists_in(folder) if split_names.is_conventional(path.stem)]
+    beside = plain_files.files_ending(folder, ".txt")
+    beside = [path for path in beside if split_names.is_conventional(path.stem)]
     image_sets = _folder_called("imagesets", folder)
     if image_sets is None:
         return beside
     main = _folder_called("main", image_sets)
-    in_main = _lists_in(main) if main else []
-    in_image_sets = _lists_in(image_sets)
+    in_main = plain_files.files_ending(main, ".txt") if main else []
+    in_image_sets = plain_files.files_ending(image_sets, ".txt")
     if in_main and in_image_sets:
         raise ValueError(
             f"voc.VocFolder: lists of splits stand in {main} and in {image_sets}; move those of "
@@ -151,14 +152,6 @@ def _find_files(folder: pathlib.Path, notes: list[str]) -> list[pathlib.Path]:
     return beside
 
 
-def _lists_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() == ".txt" and not path.name.startswith(".") and not path.is_dir()
-    )
-
-
 def _folder_called(name: str, folder: pathlib.Path) -> pathlib.Path | None:
     found = [path for path in plain_files.subfolders(folder) if path.name.lower() == name]
     if len(found) > 1:
@@ -173,10 +166,7 @@ def _is_flagged(line: _Line) -> bool:
 
 
 def _check(path: pathlib.Path, lines: list[_Line]) -> None:
-    try:
-        split_names.check(path.stem)
-    except ValueError as error:
-        raise ValueError(f"voc.VocFolder: {path}: {error}") from None
+    split_names.check(path.stem, f"voc.VocFolder: {path}: ")
     if not lines:
         raise ValueError(
             f"voc.VocFolder: {path} lists no picture; fill it, or move it away for no split "
@@ -203,11 +193,8 @@ def _resolve(
         if line.item is None:
             problems.add(path, _reason(line), f"line {line.number}")
         elif len(foreign) > 1 and line.prefix in foreign:
-            problems.add(
-                path,
-                f"{line.text!r} names a picture in a folder that is not here",
-                f"line {line.number}",
-            )
+            reason = f"{line.text!r} names a picture in a folder that is not here"
+            problems.add(path, reason, f"line {line.number}")
         else:
             found.append(line.item)
     if not found:
