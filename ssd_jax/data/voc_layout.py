@@ -9,8 +9,9 @@ Such a folder is the source itself, or the only one in it (a VOCdevkit). Where e
 source is one and is called train, valid, test or the like, each is a split. Folders of other names
 with pictures and annotations side by side are one split together.
 
-A picture belongs to the annotation of the same path without suffix. A picture and an annotation
-without a partner are paired where they alone share a path but for upper and lower case, or a name.
+A picture belongs to the annotation of the same path without suffix. What is left without a partner
+is paired where exactly one picture and one annotation have the same path but for upper and lower
+case, or the same name in different folders.
 
 Splits are lists (`voc_lists`), or folders called so; a source without either is one split, `train`.
 """
