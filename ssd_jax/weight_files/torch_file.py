@@ -3,6 +3,7 @@
 How the pickle is read, and why it can do no harm, is in `tensor_pickle` and `torch_values`.
 """
 
+import functools
 import io
 import math
 import pathlib
@@ -24,8 +25,8 @@ _NESTED = ("state_dict", "model_state_dict", "model", "net", "weights")
 _MOST_NESTED = 4
 _STEPS_OF_A_TENSOR = 5
 
-# The bytes of a storage.
-Bytes = Callable[[Storage], bytes | memoryview]
+# From a storage's key to its bytes, None where the file lacks it.
+Bytes = Callable[[str], bytes | memoryview | None]
 
 
 def read(path: pathlib.Path, budget: Budget) -> dict[str, np.ndarray]:
@@ -50,14 +51,11 @@ def _open(members: Members, budget: Budget) -> tuple[Any, Bytes]:
     if order in members and members.read(order) != b"little":
         raise ValueError("its numbers are big-endian")
     content = Reader(io.BytesIO(members.read(found[0])), budget).read()
-    read: dict[str, bytes] = {}
 
-    def storage(wanted: Storage) -> bytes:
-        if wanted.key not in read:
-            if f"{folder}data/{wanted.key}" not in members:
-                raise ValueError(f"it lacks the storage {wanted.key[:60]}")
-            read[wanted.key] = members.read(f"{folder}data/{wanted.key}")
-        return read[wanted.key]
+    @functools.cache
+    def storage(key: str) -> bytes | None:
+        name = f"{folder}data/{key}"
+        return members.read(name) if name in members else None
 
     return content, storage
 
@@ -91,13 +89,7 @@ def _open_legacy(data: bytes, budget: Budget) -> tuple[Any, Bytes]:
         if count != known.count:
             raise ValueError(f"storage {key} has {count} numbers where {known.count} were said")
         read[key] = memoryview(data)[begin:at]
-
-    def storage(wanted: Storage) -> memoryview:
-        if wanted.key not in read:
-            raise ValueError(f"it lacks the storage {wanted.key[:60]}")
-        return read[wanted.key]
-
-    return content, storage
+    return content, read.get
 
 
 def _arrays(content: Any, storages: Bytes, budget: Budget) -> dict[str, np.ndarray]:
@@ -133,7 +125,9 @@ def _array(name: str, tensor: Tensor, storages: Bytes, budget: Budget) -> np.nda
     # A stride of 0 repeats a number: more of them than there are would be a bomb.
     if count and (count > storage.length or last >= storage.length):
         raise ValueError(f"{name} {shape} goes beyond its storage of {storage.length} numbers")
-    data, size = storages(storage), storage.dtype.itemsize
+    data, size = storages(storage.key), storage.dtype.itemsize
+    if data is None:
+        raise ValueError(f"it lacks the storage {storage.key[:60]}")
     if len(data) != storage.count * size:
         raise ValueError(
             f"the storage of {name} has {len(data):,} bytes for {storage.count:,} numbers"

@@ -18,7 +18,7 @@ _MOST_MEMBERS = 16
 _BLOCK = 512
 
 
-def open_tar(data: bytes, budget: Budget) -> tuple[Any, Callable[[Storage], memoryview]]:
+def open_tar(data: bytes, budget: Budget) -> tuple[Any, Callable[[str], memoryview | None]]:
     """Returns what is pickled in a file's content, and what gives the bytes of a storage."""
     members = _members(data)
     torch_values.expect_little_endian(Reader(io.BytesIO(members["sys_info"]), budget).read())
@@ -31,7 +31,7 @@ def open_tar(data: bytes, budget: Budget) -> tuple[Any, Callable[[Storage], memo
         return known[int(said)]
 
     content = Reader(io.BytesIO(members["pickle"]), budget, refer).read()
-    return content, lambda wanted: read[wanted.key]
+    return content, read.get
 
 
 def _members(data: bytes) -> dict[str, memoryview]:
