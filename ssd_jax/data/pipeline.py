@@ -10,9 +10,9 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import grain
 import numpy as np
@@ -29,16 +29,8 @@ _BUFFERED_BATCHES = 2
 _THREADS_WITHOUT_WORKERS = 2
 
 
-class RecordSource(Protocol):
-    """Random access to records, such as `records.Source`; pickled for worker processes."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Record: ...
-
-
 def train_batches(
-    source: RecordSource,
+    source: Sequence[Record],
     *,
     batch_size: int,
     canvas_size: tuple[int, int],
@@ -79,7 +71,7 @@ def train_batches(
 
 
 def eval_batches(
-    source: RecordSource,
+    source: Sequence[Record],
     *,
     batch_size: int,
     canvas_size: tuple[int, int],
@@ -235,7 +227,7 @@ def _end_with_parent(worker: int, count: int) -> None:
 class _LoadBatch:
     """Reads, decodes and pads the records of one batch; runs in worker processes."""
 
-    source: RecordSource
+    source: Sequence[Record]  # pickled for the workers
     canvas_size: tuple[int, int]
     max_objects: int
     use_difficult: bool

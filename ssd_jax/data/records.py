@@ -16,6 +16,7 @@ import difflib
 import itertools
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,10 +54,10 @@ class Record(NamedTuple):
         return np.round(self.boxes_xyxy.astype(np.float64) * size, 3)
 
 
-class Source:
-    """Random access to the records of one or more prepared data sets; use `open_source`.
+class Source(Sequence[Record]):
+    """The records of one or more prepared data sets; use `open_source`.
 
-    Has a length and takes an index; can be pickled, for worker processes.
+    Reads one for each index, and can be pickled, for worker processes.
 
     Attributes:
         class_names: without background; the class of label l is class_names[l - 1].

@@ -5,13 +5,7 @@ from collections.abc import Iterator
 
 from ssd_jax.detectors.input import Input
 from ssd_jax.models.resnet import block_names
-from ssd_jax.pretrained.released import (
-    TORCHVISION_INPUT,
-    Entry,
-    Released,
-    caffe_layer,
-    torch_layer,
-)
+from ssd_jax.pretrained.released import TORCHVISION_INPUT, Entry, Released, caffe_layer, torch_layer
 
 # A block's convolutions by our and Caffe's names, and torchvision's convolution and BatchNorm.
 _CONVOLUTIONS = {
