@@ -1,19 +1,16 @@
-"""What every annotation format is read into, and the checks that all of them share.
+"""Annotated pictures, which readers make of every format, and the checks that the formats share.
 
-Corners in files are pixels, and differ in where they count from: VOC's first pixel is 1 and its
-corners are inclusive, COCO's boxes are continuous and start at 0. `continuous_box` turns both into
-one thing: x0 .. x1 such that x1 - x0 is the width in pixels (VOC's inclusive "+1" width). Corners
-that all lie between 0 and 1 are refused: they are fractions of the picture, or one pixel.
+Corners in files are pixels. VOC's are inclusive and count from 1, COCO's are continuous and start
+at 0. `continuous_box` makes x0 .. x1 of both, such that x1 - x0 is the width in pixels (VOC's
+inclusive "+1" width).
 """
 
 import contextlib
-import io
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from PIL import Image
 
 from ssd_jax.data import images, plain_files
 from ssd_jax.data.class_names import printable
@@ -21,7 +18,6 @@ from ssd_jax.data.class_names import printable
 # Tools that count from 0 write xmin = 0 into VOC files, and others round: a corner this far
 # outside the picture is moved onto its border. Farther out is an error.
 BORDER_TOLERANCE = 1.0
-
 # Corners that are fractions of the picture may be rounded beyond 1.
 _MOST_OF_A_FRACTION = 1.001
 
@@ -70,9 +66,8 @@ class Problems:
         self._found: dict[Problem, None] = {}
 
     def add(self, file: object, reason: object, where: str = "") -> None:
-        """Notes that `file` (and in it `where`, such as "object 3 (dog)") cannot be used."""
-        problem = Problem(*map(printable, (str(file), where, str(reason))))
-        self._found[problem] = None
+        """Adds why `file`, or "object 3 (dog)" or the like in it, cannot be used."""
+        self._found[Problem(*map(printable, (str(file), where, str(reason))))] = None
 
     @contextlib.contextmanager
     def noted(self, file: object, where: str = "") -> Iterator[None]:
@@ -95,7 +90,7 @@ class Dataset(Protocol):
     class_names: tuple[str, ...]  # without background
     category_ids: tuple[int, ...]  # the number of each class in the original annotations
     split_sizes: dict[str, int]
-    notes: Sequence[str]  # what was recognised, guessed and left out, a line each; may grow
+    notes: Sequence[str]  # on how the input was understood and what was left out; may grow
 
     def examples(self, split: str, problems: Problems) -> Iterator[Example]:
         """Yields what can be used of a split, in order, and adds the rest to `problems`."""
@@ -109,7 +104,7 @@ class NoAreaError(ValueError):
 def continuous_box(
     corners: tuple[float, float, float, float], size: tuple[int, int], *, first_pixel: int
 ) -> np.ndarray:
-    """Checks the corners of a box and makes them continuous.
+    """Returns a box as float64[4], x0 y0 x1 y1 in continuous pixels inside the picture.
 
     Args:
         corners: xmin, ymin, xmax, ymax as written in the file.
@@ -117,13 +112,10 @@ def continuous_box(
         first_pixel: 1 where corners are inclusive and count from 1 (VOC), 0 where they are
             continuous (COCO).
 
-    Returns:
-        float64[4], x0 y0 x1 y1 in pixels inside the picture.
-
     Raises:
-        ValueError: where the box has no area, is inside out, or leaves the picture by more than
-            `BORDER_TOLERANCE`, or all corners are between 0 and 1; the message is the reason,
-            without a place. `NoAreaError` where only its area is missing.
+        NoAreaError: where the box has no area.
+        ValueError: where it is inside out, leaves the picture by more than `BORDER_TOLERANCE`, or
+            all corners are between 0 and 1: fractions of the picture, or one pixel.
     """
     x_min, y_min, x_max, y_max = corners
     if not np.isfinite(corners).all():
@@ -192,12 +184,10 @@ def turn_upright(boxes_xyxy: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def read_picture(path: pathlib.Path, filename: str) -> tuple[bytes, tuple[int, int], int]:
-    """Returns a picture as it is encoded, its upright height and width, and its EXIF orientation.
-
-    It is decoded once, so that a corrupt one is found here and not in training.
+    """Returns an encoded picture, its upright height and width, and its EXIF orientation.
 
     Raises:
-        ValueError: where it cannot be read, or `filename` is no Unicode and could not be written.
+        ValueError: where it cannot be decoded, or `filename`, which is no Unicode, written.
     """
     try:
         encoded = plain_files.read(path)
@@ -207,29 +197,6 @@ def read_picture(path: pathlib.Path, filename: str) -> tuple[bytes, tuple[int, i
     except (OSError, ValueError) as error:
         raise ValueError(f"corrupt picture: {error}") from None
     return encoded, upright_size, orientation
-
-
-def check_object_size(object_size: tuple[float, float], where: str) -> None:
-    """Raises a ValueError for smallest and largest objects that are no parts of a picture."""
-    if not 0 < object_size[0] <= object_size[1] <= 1:
-        raise ValueError(f"{where}: expected 0 < smallest <= largest <= 1, got {object_size}")
-
-
-def make_scene(
-    split: str, number: int, pixels: np.ndarray, objects: Sequence[Object], *, jpeg_quality: int
-) -> Example:
-    """Gathers a scene that was drawn, uint8[H, W, 3], and the objects on it, as a JPEG."""
-    encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, "JPEG", quality=jpeg_quality)
-    return make_example(
-        image_id=f"{split}_{number:06d}",
-        filename=f"{split}_{number:06d}.jpg",
-        image=encoded.getvalue(),
-        upright_size=pixels.shape[:2],
-        annotated_size=pixels.shape[:2],
-        frame=1,
-        objects=objects,
-    )
 
 
 def make_example(
@@ -244,14 +211,8 @@ def make_example(
 ) -> Example:
     """Gathers checked objects into an example, normalised and turned upright.
 
-    Args:
-        image_id: what the annotations call the picture.
-        filename: the name of its file.
-        image: the encoded picture.
-        upright_size: height and width of the picture as `images.decode` reads it.
-        annotated_size: height and width of the picture that the boxes refer to.
-        frame: what `frame_of_annotations` said.
-        objects: what is on the picture, with boxes from `continuous_box`.
+    Their boxes refer to a picture of `annotated_size`, height and width, and `frame` is the result
+    of `frame_of_annotations`.
     """
     height, width = annotated_size
     boxes = np.array([item.box for item in objects], np.float64).reshape(-1, 4)

@@ -1,13 +1,13 @@
 """Scenes made of small labelled pictures: a detection data set from a classification one.
 
 The practice set-up for teaching: pictures from a folder of class folders (or a prepared TFDS data
-set such as `cifar10`) are enlarged and put at random places on a canvas, several to a scene. Every
-scene is a function of (seed, split, number) alone, so none comes twice and any can be drawn again.
+set such as `cifar10`) are enlarged and put at random places on a canvas, several to a scene.
 
 A folder of classes holds a folder for every class and none that is called like a split. Every class
 of the pictures for val is one of train's.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from ssd_jax.data import examples, images, plain_files, split_names
+from ssd_jax.data import images, plain_files, scenes, split_names
 from ssd_jax.data.class_names import check_chosen, check_known
 from ssd_jax.data.examples import Example, Object, Problems
+from ssd_jax.data.scenes import Scenes
 
 _PLACEMENTS = 50  # tries for one picture before the scene is left with fewer
 _JPEG_QUALITY = 95
@@ -33,74 +34,60 @@ class _Picture(NamedTuple):
     label: int  # from 0
 
 
-class FolderScenes:
-    """Scenes of labelled pictures, as an annotated data set with the splits `train` and `val`.
+@dataclasses.dataclass(kw_only=True)
+class FolderScenes(Scenes):
+    """Scenes of labelled pictures.
 
-    Args:
+    Attributes:
         source: a folder with `train` and `test` (or `val`, `valid`) folders, each with a folder per
             class; or a folder of class folders, of whose pictures every fifth is kept for val; or
             the folder of a prepared TFDS classification data set, such as
             `datasets/cifar10/3.0.2`.
         class_names: the classes to use, in the order of their labels; by default all.
-        num_train, num_val: scenes.
-        image_size: side of the square canvas, in pixels.
-        object_size: smallest and largest longer side of a picture on it, as a part of its side.
-        max_objects: the most pictures on a scene; their number is uniform from 1.
         max_overlap: the largest IoU of two pictures on a scene.
-        seed: another seed gives other scenes.
 
     Raises:
         ValueError: where the source has no such structure, or a number is out of range.
     """
 
-    def __init__(
-        self,
-        source: str | pathlib.Path,
-        *,
-        class_names: Sequence[str] = (),
-        num_train: int = 2000,
-        num_val: int = 400,
-        image_size: int = 224,
-        object_size: tuple[float, float] = (64 / 224, 64 / 224),
-        max_objects: int = 5,
-        max_overlap: float = 0.2,
-        seed: int = 0,
-    ):
-        examples.check_object_size(object_size, "folder_scenes.FolderScenes")
-        if not 0 <= max_overlap <= 1:
+    source: str | pathlib.Path = dataclasses.field(kw_only=False)
+    class_names: Sequence[str] = ()
+    num_train: int = 2000
+    num_val: int = 400
+    image_size: int = 224
+    object_size: tuple[float, float] = (64 / 224, 64 / 224)
+    max_objects: int = 5
+    max_overlap: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Finds the pictures."""
+        super().__post_init__()
+        if not 0 <= self.max_overlap <= 1:
             raise ValueError(
-                f"folder_scenes.FolderScenes: expected max_overlap in [0, 1], got {max_overlap}"
+                f"FolderScenes: expected max_overlap in [0, 1], got {self.max_overlap}"
             )
-        check_chosen(class_names)
-        folder = pathlib.Path(source)
+        check_chosen(self.class_names)
+        folder = pathlib.Path(self.source)
         self.notes: list[str] = []
         found, pictures = _find(folder, self.notes)
-        self.class_names = tuple(class_names) or found
-        check_known(self.class_names, found, "folder_scenes.FolderScenes")
+        self.class_names = tuple(self.class_names) or found
+        check_known(self.class_names, found, "FolderScenes")
         labels = {found.index(name): label for label, name in enumerate(self.class_names)}
         self._pictures = {
             split: [p._replace(label=labels[p.label]) for p in listed if p.label in labels]
             for split, listed in pictures.items()
         }
         if empty := [split for split, listed in self._pictures.items() if not listed]:
-            raise ValueError(
-                f"folder_scenes.FolderScenes: no pictures for {', '.join(empty)} in {folder}"
-            )
+            raise ValueError(f"FolderScenes: no pictures for {', '.join(empty)} in {folder}")
         self.category_ids = tuple(range(1, len(self.class_names) + 1))
-        self.split_sizes = {"train": num_train, "val": num_val}
-        self._image_size = image_size
-        self._object_size = object_size
-        self._max_objects = max_objects
-        self._max_overlap = max_overlap
-        self._seed = seed
 
     def examples(self, split: str, problems: Problems) -> Iterator[Example]:
         """Yields the scenes of a split, without the pictures that cannot be read."""
         decoded: dict[int, np.ndarray | None] = {}
         for number in range(self.split_sizes[split]):
-            rng = np.random.default_rng((self._seed, tuple(self.split_sizes).index(split), number))
+            rng = self.generator(split, number)
             pixels, objects = self._draw(rng, self._pictures[split], decoded, problems)
-            yield examples.make_scene(split, number, pixels, objects, jpeg_quality=_JPEG_QUALITY)
+            yield scenes.encoded(split, number, pixels, objects, jpeg_quality=_JPEG_QUALITY)
 
     def _draw(
         self,
@@ -110,12 +97,12 @@ class FolderScenes:
         problems: Problems,
     ) -> tuple[np.ndarray, list[Object]]:
         """Returns a scene as uint8[H, W, 3], and its objects."""
-        side = self._image_size
+        side = self.image_size
         scene = rng.uniform(*_BACKGROUND, 3) + rng.normal(0, _NOISE, (side, side, 1))
         objects: list[Object] = []
-        for _ in range(rng.integers(1, self._max_objects, endpoint=True)):
+        for _ in range(rng.integers(1, self.max_objects, endpoint=True)):
             index = int(rng.integers(len(pictures)))
-            longer = side * rng.uniform(*self._object_size)
+            longer = side * rng.uniform(*self.object_size)
             if index not in decoded:
                 decoded[index] = _decode(pictures[index], problems)
             picture = decoded[index]
@@ -138,10 +125,10 @@ class FolderScenes:
     ) -> np.ndarray | None:
         """Returns a box of that size, int[4], that overlaps no other too much."""
         for _ in range(_PLACEMENTS):
-            top = rng.integers(self._image_size - height, endpoint=True)
-            left = rng.integers(self._image_size - width, endpoint=True)
+            top = rng.integers(self.image_size - height, endpoint=True)
+            left = rng.integers(self.image_size - width, endpoint=True)
             box = np.array((left, top, left + width, top + height))
-            if all(_iou(box, other.box) <= self._max_overlap for other in objects):
+            if all(_iou(box, other.box) <= self.max_overlap for other in objects):
                 return box
         return None
 
@@ -162,7 +149,7 @@ def _find(
     names = _class_folders(inside["train"])
     if unknown := sorted(set(_class_folders(held_out[0])) - set(names)):
         raise ValueError(
-            f"folder_scenes: expected the classes of {inside['train']} in {held_out[0]}, "
+            f"FolderScenes: expected the classes of {inside['train']} in {held_out[0]}, "
             f"got {', '.join(unknown)}"
         )
     used = (inside["train"], held_out[0])
@@ -175,14 +162,14 @@ def _find(
 def _class_folders(folder: pathlib.Path) -> tuple[str, ...]:
     names = tuple(path.name for path in plain_files.subfolders(folder))
     if not names:
-        raise ValueError(f"folder_scenes: expected a folder for every class in {folder}")
+        raise ValueError(f"FolderScenes: expected a folder for every class in {folder}")
     try:
         check_chosen(names)
     except ValueError as error:
-        raise ValueError(f"folder_scenes: {folder}: {error}") from None
+        raise ValueError(f"FolderScenes: {folder}: {error}") from None
     if splits := [name for name in names if split_names.is_conventional(name)]:
         raise ValueError(
-            f"folder_scenes: expected a folder for every class, or train and one of "
+            f"FolderScenes: expected a folder for every class, or train and one of "
             f"{', '.join(_HELD_OUT)}, in {folder}, got {', '.join(splits)}"
         )
     return names
@@ -204,7 +191,7 @@ def _find_in_tfds(folder: pathlib.Path) -> tuple[tuple[str, ...], dict[str, list
     held_out = next((name for name in ("test", "validation") if name in splits), None)
     if not {"image", "label"} <= set(features) or "train" not in splits or held_out is None:
         raise ValueError(
-            f"folder_scenes: expected pictures with a label and the splits train and test, "
+            f"FolderScenes: expected pictures with a label and the splits train and test, "
             f"{folder} has {', '.join(features)} and {', '.join(splits)}"
         )
 

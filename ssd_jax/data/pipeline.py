@@ -49,8 +49,8 @@ def train_batches(
         source: the records.
         batch_size: pictures in a batch of all processes together.
         canvas_size: rows and columns of the canvas; a larger picture is scaled down to fit.
-        max_objects: the G that objects are padded to; of more, the largest are kept, and the
-            iterator counts and reports the others.
+        max_objects: the G that objects are padded to; the largest are kept, and the iterator counts
+            and reports the others.
         seed: of the order.
         num_workers: processes that decode; 0 decodes in threads of this process.
         process_index: which part of every batch to read.
@@ -101,10 +101,8 @@ def eval_batches(
 class BatchIterator(Iterator[Batch]):
     """Iterates over batches, and can be put back to where it was.
 
-    The state is a small JSON-able dict: how many batches were returned, without those that workers
-    prepared ahead, and with which record of the order the first of them began. It can be restored
-    with another number of workers or processes.
-    Use it as a context manager, or call `close`, to end the workers.
+    The state is a small JSON-able dict, and can be restored with another number of workers or
+    processes. Use it as a context manager, or call `close`, to end the workers.
 
     Attributes:
         dropped_objects: objects left out so far because a picture had more than `max_objects`.
@@ -133,12 +131,9 @@ class BatchIterator(Iterator[Batch]):
         return batch
 
     def get_state(self) -> dict[str, Any]:
-        """Returns which batch comes next, and of which order."""
-        return {
-            "next_batch": self._next_batch,
-            "first_record": self._first_record,
-            "order": dict(self._order),
-        }
+        """Returns the number of the next batch, counted from a first record of the order."""
+        state = {"next_batch": self._next_batch, "first_record": self._first_record}
+        return state | {"order": dict(self._order)}
 
     def set_state(self, state: dict[str, Any], *, any_batch_size: bool = False) -> None:
         """Continues with the batch that came next when `get_state` returned `state`.
@@ -154,12 +149,10 @@ class BatchIterator(Iterator[Batch]):
         first_record, next_batch = state.get("first_record", 0), state["next_batch"]
         if any_batch_size and theirs != ours:
             first_record, next_batch = first_record + next_batch * theirs, 0
-            _log.warning(
-                "Batches of %d pictures now, of %d before: they go on with record %d of the order",
-                ours,
-                theirs,
-                first_record,
+            message = (
+                "Batches of %d pictures now, of %d before: they go on with record %d of the order"
             )
+            _log.warning(message, ours, theirs, first_record)
             state = {"order": {**state["order"], "batch_size": ours}}
         if state["order"] != self._order:
             raise ValueError(
@@ -200,13 +193,11 @@ class BatchIterator(Iterator[Batch]):
             return  # none were asked for
         if dropped.any() and not self.dropped_objects:
             row = int(dropped.argmax())
-            _log.warning(
+            message = (
                 "Record %d has %d objects more than max_objects = %d; the smallest are left out, "
-                "here and wherever it happens again (BatchIterator.dropped_objects counts).",
-                batch.index[row],
-                dropped[row],
-                batch.valid.shape[1],
+                "here and wherever it happens again (BatchIterator.dropped_objects counts)."
             )
+            _log.warning(message, batch.index[row], dropped[row], batch.valid.shape[1])
         self.dropped_objects += int(dropped.sum())
 
 

@@ -7,8 +7,8 @@ voc, which has only the halves. For example
 
     voc/2007:trainval,voc/2012:trainval
 
-TFDS's own voc and coco are known by their features, under any name: nobody else's voc has
-`labels_no_difficult`, and `builder` writes every picture's size, which neither of them has.
+TFDS's own voc and coco are known by their features, under any name: no other voc has
+`labels_no_difficult`, and neither has a picture's size, which `builder` writes.
 """
 
 import bisect
@@ -61,7 +61,7 @@ class Source(Sequence[Record]):
 
     Attributes:
         class_names: without background; the class of label l is class_names[l - 1].
-        category_ids: what the original annotations call the classes, in the same order.
+        category_ids: the numbers of the classes in the original annotations.
     """
 
     def __init__(self, parts: list["_Part"]):
@@ -86,35 +86,29 @@ class Source(Sequence[Record]):
 
 
 def open_source(spec: str, data_dir: str | pathlib.Path) -> Source:
-    """Opens one or more prepared data sets as one.
-
-    Args:
-        spec: `NAME:SPLIT`, or several of them separated by commas.
-        data_dir: where prepared data sets stand.
+    """Opens `NAME:SPLIT`, or several of them separated by commas, as one.
 
     Raises:
-        ValueError: where a data set or a split is not there, with what is and with the command
+        ValueError: where a data set or a split is not there, with those that are and the command
             that prepares it; and where two data sets have different classes.
     """
     data_dir = pathlib.Path(data_dir)
     parts = [_Part(item.strip(), data_dir) for item in spec.split(",")]
     for part in parts[1:]:
         if part.class_names != parts[0].class_names:
+            expected, got = (f"{x.spec} ({', '.join(x.class_names)})" for x in (parts[0], part))
             raise ValueError(
-                f"records.open_source: expected the classes of {parts[0].spec} "
-                f"({', '.join(parts[0].class_names)}), got those of {part.spec} "
-                f"({', '.join(part.class_names)})"
+                f"records.open_source: expected the classes of {expected}, got those of {got}"
             )
     return Source(parts)
 
 
 def prepared(data_dir: str | pathlib.Path) -> dict[str, pathlib.Path]:
-    """Finds every prepared data set: the folder of its newest version, by name."""
+    """Returns the folder of the newest version of every prepared data set, by name."""
     data_dir = pathlib.Path(data_dir)
     found = {}
     for pattern in ("*/*/features.json", "*/*/*/features.json"):  # name or name/config
-        for path in data_dir.glob(pattern):
-            folder = path.parent
+        for folder in (path.parent for path in data_dir.glob(pattern)):
             name = folder.parent.relative_to(data_dir).as_posix()
             if not name.startswith(".") and _version(folder) > _version(found.get(name)):
                 found[name] = folder

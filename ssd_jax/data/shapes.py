@@ -1,18 +1,18 @@
 """The embedded data set: scenes of ten kinds of shapes on cluttered backgrounds.
 
-Every scene is a function of (seed, split, number) alone, so no two are the same and any can be
-drawn again. Shapes differ in size (its longer side, uniform in the range),
-aspect, rotation, colour and texture; they may overlap and leave the picture, but each keeps at
-least three quarters of its area visible. A box is the tight bound of the shape's pixels in the
-picture, also of those that another shape covers.
+Shapes differ in size (their longer side is uniform in the range), aspect, rotation, colour and
+texture; they may overlap and leave the picture, but each keeps at least three quarters of its area
+visible. A box is the tight bound of the shape's pixels in the picture, the covered ones included.
 """
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 
-from ssd_jax.data import examples, shape_drawing
+from ssd_jax.data import scenes, shape_drawing
 from ssd_jax.data.examples import Example, Object, Problems
+from ssd_jax.data.scenes import Scenes
 
 _VISIBLE_PART = 0.75
 _PLACEMENTS = 12  # tries for one shape before the scene is left with fewer
@@ -25,38 +25,19 @@ _NOISE = 7.0  # the most, as a standard deviation in 0..255
 _JPEG_QUALITY = 92
 
 
-class ShapeScenes:
-    """Scenes of shapes, as an annotated data set with the splits `train` and `val`.
+@dataclasses.dataclass(kw_only=True)
+class ShapeScenes(Scenes):
+    """Scenes of shapes."""
 
-    Args:
-        num_train: scenes in train.
-        num_val: scenes in val.
-        image_size: side of the square pictures, in pixels.
-        object_size: smallest and largest longer side of a shape, as a part of the picture's side.
-        max_objects: the most shapes on a scene; their number is uniform from 1.
-        seed: another seed gives other scenes.
-    """
+    num_train: int = 4000
+    num_val: int = 400
+    image_size: int = 256
+    object_size: tuple[float, float] = (1 / 10, 2 / 3)
+    max_objects: int = 6
 
     class_names = tuple(shape_drawing.OUTLINES)
     category_ids = tuple(range(1, len(class_names) + 1))
-    notes: tuple[str, ...] = ()
-
-    def __init__(
-        self,
-        *,
-        num_train: int = 4000,
-        num_val: int = 400,
-        image_size: int = 256,
-        object_size: tuple[float, float] = (1 / 10, 2 / 3),
-        max_objects: int = 6,
-        seed: int = 0,
-    ):
-        examples.check_object_size(object_size, "shapes.ShapeScenes")
-        self.split_sizes = {"train": num_train, "val": num_val}
-        self._image_size = image_size
-        self._object_size = object_size
-        self._max_objects = max_objects
-        self._seed = seed
+    notes = ()
 
     def examples(self, split: str, problems: Problems) -> Iterator[Example]:
         """Yields the scenes of a split; there are never problems."""
@@ -66,18 +47,17 @@ class ShapeScenes:
 
     def scene(self, split: str, number: int) -> Example:
         """Draws one scene."""
-        rng = np.random.default_rng((self._seed, tuple(self.split_sizes).index(split), number))
-        pixels, objects = self._draw(rng)
-        return examples.make_scene(split, number, pixels, objects, jpeg_quality=_JPEG_QUALITY)
+        pixels, objects = self._draw(self.generator(split, number))
+        return scenes.encoded(split, number, pixels, objects, jpeg_quality=_JPEG_QUALITY)
 
     def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, list[Object]]:
         """Returns a scene as uint8[H, W, 3], and its shapes from the lowest to the topmost."""
-        side = self._image_size
+        side = self.image_size
         image = shape_drawing.background(rng, side)
         topmost = np.full((side, side), -1)  # which shape each pixel shows
         areas = []  # of the whole shapes, in pixels
         objects = []
-        for _ in range(rng.integers(1, self._max_objects, endpoint=True)):
+        for _ in range(rng.integers(1, self.max_objects, endpoint=True)):
             label = int(rng.integers(len(self.class_names)))
             for _ in range(_PLACEMENTS):
                 corner, mask = self._place(rng, label)
@@ -108,9 +88,9 @@ class ShapeScenes:
         )
         border = np.stack((outline.border.real, outline.border.imag))
         extent = np.ptp(border, axis=1)
-        scale = rng.uniform(*self._object_size) * self._image_size / max(extent)
+        scale = rng.uniform(*self.object_size) * self.image_size / max(extent)
         extent = extent * scale
-        corner = rng.uniform(-extent * _OUTSIDE, self._image_size - extent * (1 - _OUTSIDE))
+        corner = rng.uniform(-extent * _OUTSIDE, self.image_size - extent * (1 - _OUTSIDE))
         column, row = np.floor(corner).astype(int).tolist()
         shift = complex(*(corner - (column, row) - scale * border.min(axis=1)))
         width, height = np.ceil(extent).astype(int) + 2
