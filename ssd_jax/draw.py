@@ -1,7 +1,7 @@
 """Boxes on pictures: detections, ground truth, and sheets of many pictures.
 
-Everything scales with the picture, and is drawn with a dark edge, so that it is read on any
-background. The font is the one that Pillow carries; nothing needs to be installed.
+Everything scales with the picture, and has a dark edge, so that it stands out on any background.
+The font is the one that Pillow carries; nothing needs to be installed.
 """
 
 import functools
@@ -26,18 +26,15 @@ def draw_detections(
     labels: np.ndarray,
     scores: np.ndarray | None,
     class_names: Sequence[str],
-    *,
-    font_path: str | None = None,
 ) -> Image.Image:
     """Returns a copy of a picture with a coloured box, a name and a score for each detection.
 
     Args:
         image: uint8[H, W, 3] or a PIL image.
-        boxes_xyxy: float[n, 4], pixels of the picture; what lies outside is not drawn.
+        boxes_xyxy: float[n, 4], pixels of the picture; the part of a box outside is not drawn.
         labels: int[n], 1 .. C-1.
         scores: float[n], or None to write the names alone.
         class_names: of labels 1 .. C-1.
-        font_path: a TrueType font, for class names in a script that Pillow's own font lacks.
     """
     names = _names(labels, class_names)
     if scores is not None:
@@ -45,7 +42,7 @@ def draw_detections(
     colors = [class_color(int(label)) for label in labels]
     # The best detection is drawn last, on top, but is the first to choose a place for its name.
     order = range(len(names)) if scores is None else np.argsort(-np.asarray(scores), kind="stable")
-    return _draw(image, boxes_xyxy, names, colors, order, dashed=False, font_path=font_path)
+    return _draw(image, boxes_xyxy, names, colors, order, dashed=False)
 
 
 def draw_ground_truth(
@@ -53,22 +50,14 @@ def draw_ground_truth(
     boxes_xyxy: np.ndarray,
     labels: np.ndarray,
     class_names: Sequence[str],
-    *,
-    font_path: str | None = None,
 ) -> Image.Image:
     """Returns a copy of a picture with a dashed white box and a name for each annotated object.
 
-    Args:
-        image: uint8[H, W, 3] or a PIL image; to see both, draw this first and detections over it.
-        boxes_xyxy: float[n, 4], pixels of the picture; what lies outside is not drawn.
-        labels: int[n], 1 .. C-1.
-        class_names: of labels 1 .. C-1.
-        font_path: see `draw_detections`.
+    Arguments are those of `draw_detections`. To see both, draw this first and detections over it.
     """
     names = _names(labels, class_names)
     colors = [_PAPER] * len(names)
-    order = range(len(names))
-    return _draw(image, boxes_xyxy, names, colors, order, dashed=True, font_path=font_path)
+    return _draw(image, boxes_xyxy, names, colors, range(len(names)), dashed=True)
 
 
 def draw_anchors(
@@ -76,10 +65,7 @@ def draw_anchors(
 ) -> Image.Image:
     """Returns a copy of a picture with a thin box for each anchor, in its class's colour.
 
-    Args:
-        image: uint8[H, W, 3] or a PIL image.
-        boxes_xyxy: float[n, 4], pixels of the picture; what lies outside is not drawn.
-        labels: int[n], 1 .. C-1, of the objects that the anchors are matched to.
+    Arguments are those of `draw_detections`; the labels are the matched objects'.
     """
     picture = _picture(image)
     canvas = ImageDraw.Draw(picture)
@@ -89,11 +75,7 @@ def draw_anchors(
 
 
 def contact_sheet(
-    images: Sequence[np.ndarray | Image.Image],
-    columns: int,
-    *,
-    tile: int = 400,
-    gap: int = 8,
+    images: Sequence[np.ndarray | Image.Image], columns: int, *, tile: int = 400, gap: int = 8
 ) -> Image.Image:
     """Returns one picture of many, in rows of equal cells, each centred in its cell.
 
@@ -125,7 +107,7 @@ def contact_sheet(
 
 
 def class_color(label: int) -> Color:
-    """Returns the colour of a class: always the same for a label, far from those before it."""
+    """Returns the colour of a class, far from those of the labels before it."""
     return _palette()[(label - 1) % _NUM_COLORS]
 
 
@@ -137,7 +119,6 @@ def _draw(
     order: Sequence[int],
     *,
     dashed: bool,
-    font_path: str | None,
 ) -> Image.Image:
     """Draws boxes, then their names; `order` is from the most to the least important."""
     picture = _picture(image)
@@ -148,7 +129,7 @@ def _draw(
         )
     scale = math.sqrt(picture.width * picture.height)
     line = math.ceil(scale / 220)
-    font = _font(max(10, round(scale / 30)), font_path)
+    font = _font(max(10, round(scale / 30)))
     draw = ImageDraw.Draw(picture)
 
     width, height = picture.size
@@ -197,14 +178,14 @@ def _names(labels: np.ndarray, class_names: Sequence[str]) -> list[str]:
 
 
 @functools.lru_cache(maxsize=64)
-def _font(size: int, path: str | None) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
 
 
 def _outline(
     draw: ImageDraw.ImageDraw, box: Rectangle, color: Color, line: int, *, dashed: bool
 ) -> None:
-    """Draws a box of dark edges; dashes leave the dark of the edge between them."""
+    """Draws a box with dark edges; dashes leave the dark of the edge between them."""
     x0, y0, x1, y1 = box[0], box[1], box[2] - 1, box[3] - 1
     edge = max(1, line // 3)
     around = (x0 - edge, y0 - edge, x1 + edge, y1 + edge)
@@ -213,11 +194,11 @@ def _outline(
         draw.rectangle((x0, y0, x1, y1), outline=color, width=line)
         return
     dash = 4 * line + 2
-    for left in np.arange(x0, x1 + 1, 2 * dash):
+    for left in range(x0, x1 + 1, 2 * dash):
         right = min(left + dash, x1)
         draw.rectangle((left, y0, right, min(y0 + line - 1, y1)), fill=color)
         draw.rectangle((left, max(y1 - line + 1, y0), right, y1), fill=color)
-    for top in np.arange(y0, y1 + 1, 2 * dash):
+    for top in range(y0, y1 + 1, 2 * dash):
         bottom = min(top + dash, y1)
         draw.rectangle((x0, top, min(x0 + line - 1, x1), bottom), fill=color)
         draw.rectangle((max(x1 - line + 1, x0), top, x1, bottom), fill=color)
@@ -239,9 +220,9 @@ def _free_place(
     *,
     low: bool,
 ) -> Rectangle:
-    """Returns where a tag goes: the first place at its box, inside the picture, that is free.
+    """Returns the first place at a box, inside the picture, that is free for a tag of a size.
 
-    Where all are taken it is the one that covers the least of other tags.
+    Where all are taken it returns the place that covers the least of other tags.
     """
     x0, y0, x1, y1 = box
     width, height = size
@@ -266,7 +247,7 @@ def _tag(
     font: ImageFont.FreeTypeFont,
     padding: int,
 ) -> None:
-    """Draws a filled tag with its text in black or white, whichever is read better on it."""
+    """Draws a filled tag with its text in black or white, whichever is easier to read on it."""
     x0, y0, x1, y1 = place
     draw.rectangle((x0, y0, x1 - 1, y1 - 1), fill=color, outline=_EDGE, width=max(1, padding // 3))
     ascent, _ = font.getmetrics()

@@ -1,6 +1,7 @@
 """A trained detector on pictures: from a workdir, a file, or a detector and its variables."""
 
 import itertools
+import operator
 import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -32,6 +33,12 @@ class Predictor:
         class_names: without background; label l is class_names[l - 1].
         category_ids: what the annotations call the classes, in the same order.
         experiment: the config of the detector.
+
+    Args:
+        experiment: with the classes filled in, as in a workdir's config.json.
+        variables: of the detector.
+        batch_size: pictures at a time; rounded up to a multiple of the devices.
+        detector: by default the one that `experiment` describes, its BatchNorm folded.
     """
 
     def __init__(
@@ -42,14 +49,6 @@ class Predictor:
         batch_size: int = 8,
         detector: detectors.Detector | None = None,
     ) -> None:
-        """Prepares the compiled step.
-
-        Args:
-            experiment: with the classes filled in, as a workdir's config.json is.
-            variables: of the detector.
-            batch_size: pictures at a time; rounded up to a multiple of the devices.
-            detector: default the one that `experiment` describes, its BatchNorm folded.
-        """
         self.experiment = experiment
         self.class_names = experiment.class_names
         self.category_ids = _category_ids(experiment)
@@ -66,10 +65,7 @@ class Predictor:
     ) -> "Predictor":
         """Returns the predictor of a run's workdir, or of a file of launch.import_weights.
 
-        Args:
-            path: the workdir or the file.
-            checkpoint: of a run: "latest", "best" (by mAP), or a step.
-            batch_size: pictures at a time.
+        A run's `checkpoint` is "latest", "best" (by mAP), or a step.
 
         Raises:
             ValueError: where there is none, it is damaged, or another version wrote it.
@@ -88,13 +84,12 @@ class Predictor:
             canvas, size = put_batch(self._mesh, (canvas, size))
             found = jax.device_get(self._detect(self._variables, canvas, size))
             for slot, picture in enumerate(batch):
-                one = jax.tree.map(lambda x, slot=slot: x[slot], found)
-                height, width = picture.image.shape[:2]
-                yield picture, in_pixels(one, picture.image_id, height, width)
+                one = jax.tree.map(operator.itemgetter(slot), found)
+                yield picture, in_pixels(one, picture.image_id, *picture.image.shape[:2])
 
 
 def _category_ids(experiment: config.Experiment) -> tuple[int, ...]:
-    """Returns the numbers of the classes: those of the training data, of COCO's 80, or 1, 2, ..."""
+    """Returns the numbers of the classes: the training data's, those of COCO's 80, or 1, 2, ..."""
     if experiment.category_ids:
         return experiment.category_ids
     names = experiment.class_names

@@ -1,6 +1,5 @@
 """Running a Python file that a user names: a config, or a sweep."""
 
-import importlib
 import importlib.util
 import pathlib
 import sys
@@ -8,14 +7,10 @@ import types
 
 
 def load(name: str, flag: str) -> types.ModuleType:
-    """Runs a file and returns it as a module.
+    """Runs the file that a flag names and returns it as a module.
 
     A file in a package is imported as a part of it, so that it may import its neighbours. A file of
     `configs` that is not there is taken from those that come with this library.
-
-    Args:
-        name: the path of the file.
-        flag: the flag that names it, for messages.
 
     Raises:
         ValueError: where there is no such file, or it raises an exception.

@@ -19,49 +19,30 @@ from ssd_jax.ops import crop, photometric, resample
 class AugmentSpec:
     """Which parts of the augmentation are on, and their numbers; by default the released SSD's.
 
-    The ablation of the paper: flip alone; flip, crop and photometric; all four.
-
-    Attributes:
-        image_size: height, width of the output, pixels.
-        fill: RGB colour around an expanded image, 0-255: the data set's mean.
-        photometric, expand, crop, flip: the parts.
-        photometric_probability: of each of brightness, contrast, saturation and hue.
-        brightness: the largest change, on 0-255.
-        contrast, saturation: range of the factor.
-        hue: the largest turn, in steps of 2 degrees.
-        shuffle_probability: of the channels taking a random order.
-        expand_probability: of an expansion.
-        max_expand: its largest ratio.
-        min_ious: of the crop samplers, the whole image aside.
-        num_trials: of each sampler.
-        min_crop_scale: the least square root of a crop's area; the paper says .1.
-        crop_aspect: range of a crop's width to height.
-        flip_probability: of a horizontal flip.
-        kernels: of `ops.resample`; one is drawn for each image.
-        antialias: widen the kernels when shrinking; the released code does not.
+    The paper's ablation turns on flip alone; flip, crop and photometric; all four.
     """
 
-    image_size: tuple[int, int] = (300, 300)
-    fill: tuple[float, float, float] = (123.0, 117.0, 104.0)
+    image_size: tuple[int, int] = (300, 300)  # height, width of the output, pixels
+    fill: tuple[float, float, float] = (123.0, 117.0, 104.0)  # RGB around an expanded image, 0-255
     photometric: bool = True
     expand: bool = True
     crop: bool = True
     flip: bool = True
-    photometric_probability: float = 0.5
-    brightness: float = 32.0
-    contrast: tuple[float, float] = (0.5, 1.5)
-    saturation: tuple[float, float] = (0.5, 1.5)
-    hue: float = 18.0
-    shuffle_probability: float = 0.0
+    photometric_probability: float = 0.5  # of each of brightness, contrast, saturation and hue
+    brightness: float = 32.0  # the largest change, on 0-255
+    contrast: tuple[float, float] = (0.5, 1.5)  # range of the factor
+    saturation: tuple[float, float] = (0.5, 1.5)  # range of the factor
+    hue: float = 18.0  # the largest turn, in steps of 2 degrees
+    shuffle_probability: float = 0.0  # of a random order of the channels
     expand_probability: float = 0.5
-    max_expand: float = 4.0
-    min_ious: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
-    num_trials: int = 50
-    min_crop_scale: float = 0.3
-    crop_aspect: tuple[float, float] = (0.5, 2.0)
-    flip_probability: float = 0.5
-    kernels: tuple[str, ...] = ("linear", "area", "nearest", "cubic", "lanczos4")
-    antialias: bool = False
+    max_expand: float = 4.0  # the largest ratio of an expansion
+    min_ious: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9, 0.0)  # one for each crop sampler
+    num_trials: int = 50  # of each sampler
+    min_crop_scale: float = 0.3  # the least square root of a crop's area; .1 in the paper
+    crop_aspect: tuple[float, float] = (0.5, 2.0)  # range of a crop's width to height
+    flip_probability: float = 0.5  # of a horizontal flip
+    kernels: tuple[str, ...] = ("linear", "area", "nearest", "cubic", "lanczos4")  # one per image
+    antialias: bool = False  # widen the kernels when shrinking; the released code does not
 
     def __post_init__(self) -> None:
         """Raises a ValueError that names the first field whose number is out of its range."""
@@ -113,9 +94,9 @@ def augment(
 ) -> Augmented:
     """Returns the image distorted, expanded, cropped, warped and flipped, with its objects.
 
-    The order is that of the released SSD; the last four are one affine map, drawn as a window on
-    the image and applied at once. Objects become invalid whose centre leaves the window, and those
-    without an area in the image (x1 <= x0, or outside); padded slots stay so.
+    The order is the released SSD's. The last four steps are one affine map, drawn as a window on
+    the image and applied at once. An object becomes invalid when its centre leaves the window or it
+    has no area in the image (x1 <= x0, or outside); padded slots stay invalid.
 
     Args:
         key: decides every random choice.
@@ -181,28 +162,13 @@ def warp(
     size: Int[Array, "2"],
     *,
     image_size: tuple[int, int],
-    kernel: str = "linear",
-    antialias: bool = False,
 ) -> Float[Array, "H W 3"]:
-    """Returns the image at the network's input size, as `augment` does but with nothing random.
+    """Returns the image at the network's input size, as evaluation and prediction see it.
 
-    What evaluation and prediction see. Boxes in units of the image need no change.
-
-    Args:
-        canvas: RGB; the image fills the upper left.
-        size: height, width of the image on the canvas, pixels.
-        image_size: height, width of the output, pixels.
-        kernel: a name of `ops.resample.KERNELS`.
-        antialias: widen the kernel when shrinking; the released code does not.
+    Arguments are those of `augment`; boxes in units of the image need no change.
     """
-    image = resample.resample(
-        canvas,
-        crop.whole() * _pixels(size),
-        image_size,
-        kernel=kernel,
-        size=size,
-        antialias=antialias,
-    )
+    window = crop.whole() * _pixels(size)
+    image = resample.resample(canvas, window, image_size, kernel="linear", size=size)
     return jnp.clip(image, 0, 255)
 
 

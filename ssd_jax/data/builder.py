@@ -19,15 +19,7 @@ _VERSION = "1.0.0"
 
 
 class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A TFDS builder for annotated pictures.
-
-    Args:
-        name: the data set's name, in TFDS's snake case.
-        class_names: without background, in the order of their labels.
-        category_ids: the number of each class in the original annotations.
-        splits: an iterator of examples per split.
-        data_dir: where data sets stand.
-    """
+    """A TFDS builder for annotated pictures; arguments are those of `write`."""
 
     VERSION = tfds.core.Version(_VERSION)
     # TFDS looks beside a builder's code for the checksums of its downloads; there are none, and
@@ -36,21 +28,19 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def __init__(
         self,
+        dataset: Dataset,
+        splits: Mapping[str, Iterator[Example]],
         *,
         name: str,
-        class_names: tuple[str, ...],
-        category_ids: tuple[int, ...],
-        splits: Mapping[str, Iterator[Example]],
         data_dir: pathlib.Path,
     ):
         self.name = name
-        self._class_names = class_names
-        self._category_ids = category_ids
+        self._dataset = dataset
         self._splits = splits
         super().__init__(data_dir=data_dir, file_format="array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        label = tfds.features.ClassLabel(names=self._class_names)
+        class_names = self._dataset.class_names
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"{self.name}: annotated pictures, prepared by ssd_jax.",
@@ -64,7 +54,8 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     "objects": tfds.features.Sequence(
                         {
                             "bbox": tfds.features.BBoxFeature(),
-                            "label": label,  # from 0; `records` makes room for background
+                            # From 0; `records` makes room for background.
+                            "label": tfds.features.ClassLabel(names=class_names),
                             "is_difficult": np.bool_,
                             "is_crowd": np.bool_,
                             "area": np.float32,
@@ -74,11 +65,8 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             ),
             # The labels that detectors use, written out so that nobody has to guess them.
             metadata=tfds.core.MetadataDict(
-                classes={
-                    str(label): name
-                    for label, name in enumerate(("background", *self._class_names))
-                },
-                category_ids=list(self._category_ids),
+                classes={str(i): name for i, name in enumerate(("background", *class_names))},
+                category_ids=list(self._dataset.category_ids),
             ),
             disable_shuffling=True,  # the order of the split's list
         )
@@ -88,8 +76,7 @@ class SceneBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {name: self._generate_examples(split) for name, split in self._splits.items()}
 
     def _generate_examples(self, examples: Iterator[Example]) -> Iterator[tuple[int, dict]]:
-        for key, example in enumerate(examples):
-            yield key, _features(example)
+        return enumerate(map(_features, examples))
 
 
 def write(
@@ -100,33 +87,24 @@ def write(
     data_dir: str | pathlib.Path,
     finish: Callable[[pathlib.Path], None] = lambda folder: None,
 ) -> pathlib.Path:
-    """Writes a data set, all of it or nothing.
+    """Writes a data set, all of it or nothing, and returns its folder.
 
-    It is written beside its place under a hidden name and then renamed, so neither an exception
-    nor an interruption leaves anything that reads as prepared, and a data set of the same name is
-    replaced only by a complete one.
+    It is written beside its place under a hidden name and then renamed. So neither an exception
+    nor an interruption leaves anything that reads as prepared, and only a complete data set
+    replaces another of the same name.
 
     Args:
         dataset: the classes.
         splits: an iterator of examples per split; an exception in one of them ends the writing.
-        name: the data set's name.
-        data_dir: where data sets stand.
+        name: the data set's name, in TFDS's snake case.
+        data_dir: the folder of all data sets.
         finish: called with the complete folder before it gets its name; may add files to it, and
-            refuse by an exception.
-
-    Returns:
-        The folder of the data set.
+            raise an exception to refuse it.
     """
     data_dir = pathlib.Path(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".incomplete-{name}-", dir=data_dir) as hidden:
-        builder = SceneBuilder(
-            name=name,
-            class_names=dataset.class_names,
-            category_ids=dataset.category_ids,
-            splits=splits,
-            data_dir=pathlib.Path(hidden),
-        )
+        builder = SceneBuilder(dataset, splits, name=name, data_dir=pathlib.Path(hidden))
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS speaks of downloads
             tfds.disable_progress_bar()
             builder.download_and_prepare()
@@ -140,11 +118,7 @@ def write(
 
 
 def check_replaceable(folder: pathlib.Path) -> None:
-    """Refuses a folder that `write` would replace although it holds something else.
-
-    Raises:
-        ValueError: with what it holds.
-    """
+    """Raises a ValueError for a folder with something else in it, which `write` would replace."""
     if not folder.exists():
         return
     inside = list(folder.iterdir()) if folder.is_dir() else [folder]

@@ -40,13 +40,17 @@ def checked(text: str) -> str:
 
 
 def check_chosen(class_names: Sequence[str]) -> None:
-    """Refuses chosen classes of which one is not a name or comes twice.
-
-    Raises:
-        ValueError: with the name.
-    """
+    """Raises a ValueError for chosen classes of which one is not a name or comes twice."""
     for name in class_names:
         if checked(name) != name:
             raise ValueError(f"expected class names without spaces around them, got {name!r}")
     if len(set(class_names)) < len(class_names):
         raise ValueError(f"expected every class once, got {', '.join(class_names)}")
+
+
+def check_known(chosen: Sequence[str], known: Sequence[str], where: str) -> None:
+    """Raises a ValueError for chosen classes that a data set does not have."""
+    if unknown := [name for name in chosen if name not in known]:
+        raise ValueError(
+            f"{where}: expected classes among {', '.join(known)}, got {', '.join(unknown)}"
+        )

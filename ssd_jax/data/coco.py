@@ -5,13 +5,12 @@ which rules. Boxes are continuous and start at 0.
 """
 
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from ssd_jax.data import coco_file, coco_layout, examples, images, plain_files, split_names
-from ssd_jax.data.class_names import check_chosen
+from ssd_jax.data import coco_file, coco_layout, examples, json_fields, split_names
+from ssd_jax.data.class_names import check_chosen, check_known
 from ssd_jax.data.coco_file import Picture
-from ssd_jax.data.examples import Example, Problems
+from ssd_jax.data.examples import Example, Object, Problems
 
 
 class CocoFolder:
@@ -48,12 +47,8 @@ class CocoFolder:
             raise ValueError(f"coco.CocoFolder: {error}") from None
         self._category_names = {category.id: category.name for category in categories}
         ids = {name: number for number, name in self._category_names.items()}
-        self.class_names = tuple(class_names) or tuple(self._category_names.values())
-        if unknown := [name for name in self.class_names if name not in ids]:
-            raise ValueError(
-                f"coco.CocoFolder: expected classes among {', '.join(ids)}, "
-                f"got {', '.join(unknown)}"
-            )
+        check_known(class_names, tuple(ids), "coco.CocoFolder")
+        self.class_names = tuple(class_names or ids)
         self.category_ids = tuple(ids[name] for name in self.class_names)
         self.notes = [*self._layout.notes]
         if left_out:
@@ -85,61 +80,45 @@ class CocoFolder:
         self, split: str, picture: Picture, problems: Problems
     ) -> pathlib.Path | None:
         json_path = self._layout.files[split].path
-        try:
+        with problems.noted(json_path, picture.where):
             path = coco_layout.find_picture(self._layout, split, picture.file_name)
-        except (OSError, ValueError) as error:
-            problems.add(json_path, error, picture.where)
-            return None
-        if path is None and picture.size is None:
-            where = f"image {picture.image_id}"
-            problems.add(json_path, f"no height, width, and no picture {picture.file_name}", where)
-        elif path is None:
-            problems.add(picture.file_name, f"missing picture, listed in {json_path}")
-        return path
+            if path is None and picture.size is None:
+                reason = f"no height, width, and no picture {picture.file_name}"
+                problems.add(json_path, reason, f"image {picture.image_id}")
+            elif path is None:
+                problems.add(picture.file_name, f"missing picture, listed in {json_path}")
+            return path
+        return None
 
     def _read(
         self, split: str, picture: Picture, path: pathlib.Path, problems: Problems
     ) -> Example | None:
         json_path = self._layout.files[split].path
-        try:
-            encoded = plain_files.read(path)
-            upright_size = images.decode(encoded).shape[:2]
-            orientation = images.orientation(encoded)
-            picture.file_name.encode()  # what is no Unicode cannot be written
-        except (OSError, ValueError) as error:
-            problems.add(path, f"corrupt picture: {error}")
-            return None
-        annotated_size = picture.size or upright_size
-        try:
-            frame = examples.frame_of_annotations(annotated_size, upright_size, orientation)
-        except ValueError as error:
-            problems.add(json_path, error, picture.where)
-            return None
-
-        objects = []
-        for annotation in picture.annotations:
-            try:
-                if self._is_dropped(annotation.fields):
-                    continue
-                found = coco_file.read_object(
-                    annotation.fields, annotated_size, self._category_names, self.class_names
+        with problems.noted(path):
+            image, upright_size, orientation = examples.read_picture(path, picture.file_name)
+            with problems.noted(json_path, picture.where):
+                size = picture.size or upright_size
+                frame = examples.frame_of_annotations(size, upright_size, orientation)
+                return examples.make_example(
+                    image_id=str(picture.image_id),
+                    filename=picture.file_name,
+                    image=image,
+                    upright_size=upright_size,
+                    annotated_size=size,
+                    frame=frame,
+                    objects=self._objects(json_path, picture, size, problems),
                 )
-                objects.append(found)
-            except ValueError as error:
-                problems.add(json_path, error, f"{annotation.where} of {picture.file_name}")
-        return examples.make_example(
-            image_id=str(picture.image_id),
-            filename=picture.file_name,
-            image=encoded,
-            upright_size=upright_size,
-            annotated_size=annotated_size,
-            frame=frame,
-            objects=objects,
-        )
+        return None
 
-    def _is_dropped(self, annotation: Mapping[str, Any]) -> bool:
-        """Whether an object is one of the known others that are left out on purpose."""
-        if not self._drop_others:
-            return False
-        name = self._category_names.get(coco_file.category_id(annotation))
-        return name is not None and name not in self.class_names
+    def _objects(
+        self, json_path: pathlib.Path, picture: Picture, size: tuple[int, int], problems: Problems
+    ) -> list[Object]:
+        names, objects = self._category_names, []
+        for annotation in picture.annotations:
+            with problems.noted(json_path, f"{annotation.where} of {picture.file_name}"):
+                number = json_fields.whole_number(annotation.fields, "category_id")
+                is_other = number in names and names[number] not in self.class_names
+                if not (self._drop_others and is_other):
+                    found = coco_file.read_object(annotation.fields, size, names, self.class_names)
+                    objects.append(found)
+        return objects

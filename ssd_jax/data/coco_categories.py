@@ -23,7 +23,7 @@ class Category(NamedTuple):
 
 
 def read(path: pathlib.Path, items: Sequence[Any]) -> tuple[Category, ...]:
-    """Reads the categories of a file, by rising id.
+    """Returns the categories of a file, by rising id.
 
     Raises:
         ValueError: where one of them is none or comes twice, with its place.
@@ -73,8 +73,8 @@ def classes(
     for path, others in found.items():
         if [other[:2] for other in others] != [category[:2] for category in categories]:
             raise ValueError(f"expected the same categories in every split, got others in {path}")
-    left_out = [c for c in categories if c.id not in used and c.name not in wanted]
-    left_out = [c for c in left_out if c.name.lower() in BACKGROUND or _is_project(c, categories)]
+    unused = [c for c in categories if c.id not in used and c.name not in wanted]
+    left_out = [c for c in unused if c.name.lower() in BACKGROUND or _is_project(c, categories)]
     kept = tuple(category for category in categories if category not in left_out)
     if not kept:
         raise ValueError(f"expected categories with distinct names in {first}, got none")

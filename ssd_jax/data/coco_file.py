@@ -38,7 +38,7 @@ class Picture(NamedTuple):
     image_id: int | str
     file_name: str
     size: tuple[int, int] | None  # height, width; None where it does not say
-    annotations: Sequence[Annotation]
+    annotations: list[Annotation]
 
     @property
     def where(self) -> str:
@@ -84,19 +84,14 @@ class CocoFile:
 
     def pictures(self, problems: Problems) -> Iterator[Picture]:
         """Yields the pictures in their order, and adds what cannot be used to `problems`."""
-        entries = [_entry(number, image) for number, image in enumerate(self._images, start=1)]
+        entries, annotations = self._entries(problems)
         names, ids = defaultdict(set), defaultdict(set)  # by id, by name
         for entry in entries:
-            if isinstance(entry, Picture):
-                names[str(entry.image_id)].add(entry.file_name)  # a record has only the text
-                ids[entry.file_name].add(str(entry.image_id))
-        known = {entry.image_id for entry in entries}
-        annotations = self._by_image(known, problems)
+            names[str(entry.image_id)].add(entry.file_name)  # a record has only the text
+            ids[entry.file_name].add(str(entry.image_id))
+        self._add_annotations(annotations, problems)
         seen = set()
         for entry in entries:
-            if isinstance(entry, _Defect):
-                problems.add(self.path, entry.reason, entry.where)
-                continue
             others = names[str(entry.image_id)] - {entry.file_name}
             namesakes = ids[entry.file_name] - {str(entry.image_id)}
             if others or namesakes:
@@ -110,10 +105,29 @@ class CocoFile:
                 problems.add(self.path, "listed more than once, used once", where)
             else:
                 seen.add(str(entry.image_id))
-                yield entry._replace(annotations=annotations[entry.image_id])
+                yield entry
 
-    def _by_image(self, known: set, problems: Problems) -> dict[Any, list[Annotation]]:
-        found = defaultdict(list)
+    def _entries(self, problems: Problems) -> tuple[list[Picture], dict[Any, list[Annotation]]]:
+        """Returns the pictures, and a list for each id, which those with this id share."""
+        entries, annotations = [], {}
+        for number, image in enumerate(self._images, start=1):
+            where = f"image number {number}"
+            try:
+                fields = json_fields.mapping(image)
+                absent = [key for key in ("file_name", "id") if fields.get(key) is None]
+                if "id" not in absent:
+                    image_id = json_fields.identifier(fields, "id")
+                    where = f"image {image_id}"
+                    annotations.setdefault(image_id, [])
+                if absent:
+                    raise ValueError(f"no {', '.join(absent)}")
+                file_name = json_fields.text(fields, "file_name")
+                entries.append(Picture(image_id, file_name, _size(fields), annotations[image_id]))
+            except ValueError as error:
+                problems.add(self.path, error, where)
+        return entries, annotations
+
+    def _add_annotations(self, by_image: dict[Any, list[Annotation]], problems: Problems) -> None:
         for number, item in enumerate(self._annotations, start=1):
             where = f"annotation number {number}"
             try:
@@ -121,18 +135,11 @@ class CocoFile:
                 if fields.get("id") is not None:
                     where = f"annotation {json_fields.shown(fields['id'])}"
                 image_id = json_fields.identifier(fields, "image_id")
-                if image_id not in known:
+                if image_id not in by_image:
                     raise ValueError(f"no image with id {image_id!r}")
-                found[image_id].append(Annotation(fields, where))
+                by_image[image_id].append(Annotation(fields, where))
             except ValueError as error:
                 problems.add(self.path, error, where)
-        return found
-
-
-class _Defect(NamedTuple):
-    where: str
-    reason: str
-    image_id: Any  # as far as there is one
 
 
 def classes(
@@ -158,22 +165,13 @@ def load(path: pathlib.Path) -> Any:
         raise ValueError(f"{path} is not JSON: {error}") from None
 
 
-def category_id(annotation: Mapping[str, Any]) -> int:
-    """Returns the id of an object's category.
-
-    Raises:
-        ValueError: where it is no whole number.
-    """
-    return json_fields.whole_number(annotation, "category_id")
-
-
 def read_object(
     annotation: Mapping[str, Any],
     size: tuple[int, int],
     category_names: Mapping[int, str],
     class_names: Sequence[str],
 ) -> Object:
-    """Checks an object.
+    """Returns an object, once it is checked.
 
     Args:
         annotation: as it is written.
@@ -184,7 +182,7 @@ def read_object(
     Raises:
         ValueError: with the reason, without a place; `examples.NoAreaError` for a box without area.
     """
-    number = category_id(annotation)
+    number = json_fields.whole_number(annotation, "category_id")
     name = category_names.get(number)
     if name not in class_names:
         raise ValueError(f"unknown class {name or number!r}")
@@ -205,40 +203,24 @@ def read_object(
 def _area(annotation: Mapping[str, Any], size: tuple[int, int]) -> float:
     area = json_fields.optional_number(annotation, "area") or 0.0
     # The outline of a mask may run along the picture's border.
-    most = (size[0] + 1) * (size[1] + 1)
-    if not 0 <= area <= most:
+    if not 0 <= area <= (size[0] + 1) * (size[1] + 1):
         raise ValueError(
             f"expected an area in pixels, from 0 to {size[1]} x {size[0]}, got {area:g}"
         )
     return float(area)
 
 
-def _entry(place: int, image: Any) -> Picture | _Defect:
-    where, image_id = f"image number {place}", None
-    try:
-        fields = json_fields.mapping(image)
-        absent = [key for key in ("file_name", "id") if fields.get(key) is None]
-        if fields.get("id") is not None:
-            image_id = json_fields.identifier(fields, "id")
-            where = f"image {image_id}"
-        if absent:
-            raise ValueError(f"no {', '.join(absent)}")
-        file_name = json_fields.text(fields, "file_name")
-        return Picture(image_id, file_name, _size(fields), ())
-    except ValueError as error:
-        return _Defect(where, str(error), image_id)
-
-
 def _size(fields: Mapping[str, Any]) -> tuple[int, int] | None:
-    absent = [key for key in ("height", "width") if fields.get(key) is None]
-    if len(absent) == 1:
-        raise ValueError(f"no {absent[0]}")
-    if absent:
+    keys = ("height", "width")
+    absent = [key for key in keys if fields.get(key) is None]
+    if len(absent) == 2:
         return None
+    if absent:
+        raise ValueError(f"no {absent[0]}")
     try:
-        height, width = (json_fields.whole_number(fields, key) for key in ("height", "width"))
+        height, width = (json_fields.whole_number(fields, key) for key in keys)
     except ValueError:
-        values = " and ".join(json_fields.shown(fields[key]) for key in ("height", "width"))
+        values = " and ".join(json_fields.shown(fields[key]) for key in keys)
         raise ValueError(
             f"expected whole numbers of pixels in height and width, got {values}"
         ) from None

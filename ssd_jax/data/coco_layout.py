@@ -53,18 +53,14 @@ def find(source: pathlib.Path) -> Layout:
         files = _find_files(source, notes)
     if folder.resolve().name.lower() == "annotations":
         folder = folder.resolve().parent
+    picture_folders = {}
     for split, file in files.items():
-        try:
-            split_names.check(split)
-        except ValueError as error:
-            raise ValueError(f"coco.CocoFolder: {file.path}: {error}") from None
+        split_names.check(split, f"coco.CocoFolder: {file.path}: ")
+        picture_folders[split] = _picture_folders(folder, split, file.path.parent)
         notes.append(
             f"{split}: {file.num_images} pictures and {file.num_annotations} annotations from "
             f"{file.path}"
         )
-    picture_folders = {
-        split: _picture_folders(folder, split, file.path.parent) for split, file in files.items()
-    }
     return Layout(folder, files, picture_folders, notes)
 
 
@@ -74,16 +70,13 @@ def find_picture(layout: Layout, split: str, file_name: str) -> pathlib.Path | N
     Raises:
         ValueError: where it leads out of the source, or to two pictures that differ.
     """
-    names = [file_name] + ([file_name.replace("\\", "/")] if "\\" in file_name else [])
     root = pathlib.Path(os.path.abspath(layout.folder))
-    for name in names:
+    for name in dict.fromkeys((file_name, file_name.replace("\\", "/"))):
         leads_out = ntpath.splitdrive(name)[0] != ""
         found = []
         for folder in layout.picture_folders[split]:
             # Before the system sees it: `link/..` would be above what the link leads to.
-            path = pathlib.Path(os.path.normpath(os.path.abspath(folder) + "/" + name))
-            if os.path.isabs(name):
-                path = pathlib.Path(os.path.normpath(name))
+            path = pathlib.Path(os.path.normpath(os.path.join(os.path.abspath(folder), name)))
             if not path.is_relative_to(root):
                 leads_out = True
             elif path not in found and _is_there(path):
@@ -99,7 +92,7 @@ def find_picture(layout: Layout, split: str, file_name: str) -> pathlib.Path | N
 
 
 def leads_elsewhere(layout: Layout, picture: pathlib.Path) -> bool:
-    """Whether links lead from the source to a picture elsewhere."""
+    """Returns whether links lead from the source to a picture elsewhere."""
     return not pathlib.Path(os.path.realpath(picture)).is_relative_to(
         os.path.realpath(layout.folder)
     )
@@ -110,23 +103,24 @@ def _find_files(source: pathlib.Path, notes: list[str]) -> dict[str, CocoFile]:
         path
         for folder in plain_files.subfolders(source)
         if folder.name.lower() == "annotations"
-        for path in _json_files(folder)
+        for path in plain_files.files_ending(folder, ".json")
     ]
-    groups = (in_annotations, _json_files(source), list(_in_split_folders(source)))
+    in_source = plain_files.files_ending(source, ".json")
+    groups = (in_annotations, in_source, list(_in_split_folders(source)))
     for number, paths in enumerate(groups):
         if number == 2:
             files = {path.parent.name: CocoFile(path) for path in paths}
         else:
             files = {_split(file.path): file for file in _instances(paths, notes)}
-        if files:
-            others = [path for group in groups[number + 1 :] for path in group]
-            for path in others:
-                if _is_split(path):
-                    raise ValueError(
-                        f"coco.CocoFolder: splits stand in {next(iter(files.values())).path} and "
-                        f"in {path}; move those of one kind away"
-                    )
-            return files
+        if not files:
+            continue
+        others = [path for group in groups[number + 1 :] for path in group if _is_split(path)]
+        if others:
+            raise ValueError(
+                f"coco.CocoFolder: splits stand in {next(iter(files.values())).path} and "
+                f"in {others[0]}; move those of one kind away"
+            )
+        return files
     raise ValueError(
         f"coco.CocoFolder: expected annotations/instances_*.json, *.json or "
         f"*/_annotations.coco.json in {source}, got none"
@@ -156,20 +150,12 @@ def _instances(paths: list[pathlib.Path], notes: list[str]) -> Iterator[CocoFile
 
 def _in_split_folders(source: pathlib.Path) -> Iterator[pathlib.Path]:
     for folder in plain_files.subfolders(source):
-        paths = _json_files(folder)
+        paths = plain_files.files_ending(folder, ".json")
         roboflow = [path for path in paths if path.stem.lower() == _ROBOFLOW]
         if roboflow:
             yield roboflow[0]
         elif split_names.is_conventional(folder.name) and len(paths) == 1:
             yield paths[0]
-
-
-def _json_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() == ".json" and not path.name.startswith(".") and not path.is_dir()
-    )
 
 
 def _split(path: pathlib.Path) -> str:
@@ -189,13 +175,8 @@ def _picture_folders(
     folder: pathlib.Path, split: str, annotations: pathlib.Path
 ) -> list[pathlib.Path]:
     pictures = [path for path in plain_files.subfolders(folder) if path.name.lower() == "images"]
-    return [
-        folder / split,
-        *(path / split for path in pictures),
-        *pictures,
-        annotations,
-        folder,
-    ]
+    in_pictures = [path / split for path in pictures]
+    return [folder / split, *in_pictures, *pictures, annotations, folder]
 
 
 def _is_there(path: pathlib.Path) -> bool:

@@ -1,23 +1,23 @@
-"""What every annotation format is read into, and the checks that all of them share.
+"""Annotated pictures, which readers make of every format, and the checks that the formats share.
 
-Corners in files are pixels, and differ in where they count from: VOC's first pixel is 1 and its
-corners are inclusive, COCO's boxes are continuous and start at 0. `continuous_box` turns both into
-one thing: x0 .. x1 such that x1 - x0 is the width in pixels (VOC's inclusive "+1" width). Corners
-that all lie between 0 and 1 are refused: they are fractions of the picture, or one pixel.
+Corners in files are pixels. VOC's are inclusive and count from 1, COCO's are continuous and start
+at 0. `continuous_box` makes x0 .. x1 of both, such that x1 - x0 is the width in pixels (VOC's
+inclusive "+1" width).
 """
 
+import contextlib
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ssd_jax.data import images
+from ssd_jax.data import images, plain_files
 from ssd_jax.data.class_names import printable
 
 # Tools that count from 0 write xmin = 0 into VOC files, and others round: a corner this far
 # outside the picture is moved onto its border. Farther out is an error.
 BORDER_TOLERANCE = 1.0
-
 # Corners that are fractions of the picture may be rounded beyond 1.
 _MOST_OF_A_FRACTION = 1.001
 
@@ -66,9 +66,16 @@ class Problems:
         self._found: dict[Problem, None] = {}
 
     def add(self, file: object, reason: object, where: str = "") -> None:
-        """Notes that `file` (and in it `where`, such as "object 3 (dog)") cannot be used."""
-        problem = Problem(*map(printable, (str(file), where, str(reason))))
-        self._found[problem] = None
+        """Adds why `file`, or "object 3 (dog)" or the like in it, cannot be used."""
+        self._found[Problem(*map(printable, (str(file), where, str(reason))))] = None
+
+    @contextlib.contextmanager
+    def noted(self, file: object, where: str = "") -> Iterator[None]:
+        """Ends the block at an OSError or a ValueError, which becomes a problem of `file`."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            self.add(file, error, where)
 
     def __len__(self) -> int:
         return len(self._found)
@@ -83,7 +90,7 @@ class Dataset(Protocol):
     class_names: tuple[str, ...]  # without background
     category_ids: tuple[int, ...]  # the number of each class in the original annotations
     split_sizes: dict[str, int]
-    notes: Sequence[str]  # what was recognised, guessed and left out, a line each; may grow
+    notes: Sequence[str]  # on how the input was understood and what was left out; may grow
 
     def examples(self, split: str, problems: Problems) -> Iterator[Example]:
         """Yields what can be used of a split, in order, and adds the rest to `problems`."""
@@ -97,7 +104,7 @@ class NoAreaError(ValueError):
 def continuous_box(
     corners: tuple[float, float, float, float], size: tuple[int, int], *, first_pixel: int
 ) -> np.ndarray:
-    """Checks the corners of a box and makes them continuous.
+    """Returns a box as float64[4], x0 y0 x1 y1 in continuous pixels inside the picture.
 
     Args:
         corners: xmin, ymin, xmax, ymax as written in the file.
@@ -105,13 +112,10 @@ def continuous_box(
         first_pixel: 1 where corners are inclusive and count from 1 (VOC), 0 where they are
             continuous (COCO).
 
-    Returns:
-        float64[4], x0 y0 x1 y1 in pixels inside the picture.
-
     Raises:
-        ValueError: where the box has no area, is inside out, or leaves the picture by more than
-            `BORDER_TOLERANCE`, or all corners are between 0 and 1; the message is the reason,
-            without a place. `NoAreaError` where only its area is missing.
+        NoAreaError: where the box has no area.
+        ValueError: where it is inside out, leaves the picture by more than `BORDER_TOLERANCE`, or
+            all corners are between 0 and 1: fractions of the picture, or one pixel.
     """
     x_min, y_min, x_max, y_max = corners
     if not np.isfinite(corners).all():
@@ -139,7 +143,7 @@ def continuous_box(
 def frame_of_annotations(
     annotated_size: tuple[int, int], upright_size: tuple[int, int], orientation: int
 ) -> int:
-    """Decides by which orientation boxes must be turned to agree with the upright picture.
+    """Returns the orientation that turns boxes onto the upright picture; 1 leaves them as they are.
 
     Cameras store a picture as the sensor saw it, and an EXIF orientation. Annotations refer
     either to what viewers show or to the stored pixels; the size in the annotation tells which.
@@ -150,12 +154,8 @@ def frame_of_annotations(
         upright_size: height and width after the EXIF rotation.
         orientation: the picture's EXIF orientation.
 
-    Returns:
-        1 where the boxes already agree with the upright picture, or `orientation`.
-
     Raises:
-        ValueError: where the annotation's size is neither that of the stored picture nor that of
-            the upright one.
+        ValueError: where the annotated size is neither the stored nor the upright picture's.
     """
     if annotated_size == upright_size:
         return 1
@@ -183,6 +183,22 @@ def turn_upright(boxes_xyxy: np.ndarray, orientation: int) -> np.ndarray:
     return np.stack(turned, axis=-1)
 
 
+def read_picture(path: pathlib.Path, filename: str) -> tuple[bytes, tuple[int, int], int]:
+    """Returns an encoded picture, its upright height and width, and its EXIF orientation.
+
+    Raises:
+        ValueError: where it cannot be decoded, or `filename`, which is no Unicode, written.
+    """
+    try:
+        encoded = plain_files.read(path)
+        upright_size = images.decode(encoded).shape[:2]
+        orientation = images.orientation(encoded)
+        filename.encode()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"corrupt picture: {error}") from None
+    return encoded, upright_size, orientation
+
+
 def make_example(
     *,
     image_id: str,
@@ -195,14 +211,8 @@ def make_example(
 ) -> Example:
     """Gathers checked objects into an example, normalised and turned upright.
 
-    Args:
-        image_id: what the annotations call the picture.
-        filename: the name of its file.
-        image: the encoded picture.
-        upright_size: height and width of the picture as `images.decode` reads it.
-        annotated_size: height and width of the picture that the boxes refer to.
-        frame: what `frame_of_annotations` said.
-        objects: what is on the picture, with boxes from `continuous_box`.
+    Their boxes refer to a picture of `annotated_size`, height and width, and `frame` is the result
+    of `frame_of_annotations`.
     """
     height, width = annotated_size
     boxes = np.array([item.box for item in objects], np.float64).reshape(-1, 4)

@@ -15,12 +15,7 @@ _BLOCKS_PER_FILE, _BLOCK_BYTES = 16, 1 << 16
 
 
 def fingerprint(spec: str, data_dir: str | pathlib.Path) -> str:
-    """Returns a checksum of the records that a run reads, whatever the data set is called.
-
-    Args:
-        spec: as in `records.open_source`, which has opened it.
-        data_dir: where prepared data sets stand.
-    """
+    """Returns a checksum of the records that `records.open_source` reads, under any name."""
     found = records.prepared(data_dir)
     digest = hashlib.sha256()
     for item in spec.split(","):
@@ -40,13 +35,12 @@ def fingerprint(spec: str, data_dir: str | pathlib.Path) -> str:
 
 
 def _add(digest: "hashlib._Hash", path: pathlib.Path, size: int, *, whole: bool) -> None:
-    last = max(size - _BLOCK_BYTES, 0)
-    starts = [last * i // (_BLOCKS_PER_FILE - 1) for i in range(_BLOCKS_PER_FILE)]
     with path.open("rb") as file:
         if whole:
             while block := file.read(1 << 20):
                 digest.update(block)
             return
-        for start in starts:
-            file.seek(start)
+        last = max(size - _BLOCK_BYTES, 0)
+        for i in range(_BLOCKS_PER_FILE):
+            file.seek(last * i // (_BLOCKS_PER_FILE - 1))
             digest.update(file.read(_BLOCK_BYTES))

@@ -1,14 +1,13 @@
 """Scenes made of small labelled pictures: a detection data set from a classification one.
 
 The practice set-up for teaching: pictures from a folder of class folders (or a prepared TFDS data
-set such as `cifar10`) are enlarged and put at random places on a canvas, several to a scene. Every
-scene is a function of (seed, split, number) alone, so none comes twice and any can be drawn again.
+set such as `cifar10`) are enlarged and put at random places on a canvas, several to a scene.
 
-A folder of classes holds a folder for every class, and nothing that is called like a split; the
-pictures for val have no class of their own.
+A folder of classes holds a folder for every class and none that is called like a split. Every class
+of the pictures for val is one of train's.
 """
 
-import io
+import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -17,9 +16,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from ssd_jax.data import examples, images, plain_files, split_names
-from ssd_jax.data.class_names import check_chosen
+from ssd_jax.data import images, plain_files, scenes, split_names
+from ssd_jax.data.class_names import check_chosen, check_known
 from ssd_jax.data.examples import Example, Object, Problems
+from ssd_jax.data.scenes import Scenes
 
 _PLACEMENTS = 50  # tries for one picture before the scene is left with fewer
 _JPEG_QUALITY = 95
@@ -34,133 +34,102 @@ class _Picture(NamedTuple):
     label: int  # from 0
 
 
-class FolderScenes:
-    """Scenes of labelled pictures, as an annotated data set with the splits `train` and `val`.
+@dataclasses.dataclass(kw_only=True)
+class FolderScenes(Scenes):
+    """Scenes of labelled pictures.
 
-    Args:
+    Attributes:
         source: a folder with `train` and `test` (or `val`, `valid`) folders, each with a folder per
             class; or a folder of class folders, of whose pictures every fifth is kept for val; or
             the folder of a prepared TFDS classification data set, such as
             `datasets/cifar10/3.0.2`.
         class_names: the classes to use, in the order of their labels; by default all.
-        num_train, num_val: scenes.
-        image_size: side of the square canvas, in pixels.
-        object_size: smallest and largest longer side of a picture on it, as a part of its side.
-        max_objects: the most pictures on a scene; their number is uniform from 1.
         max_overlap: the largest IoU of two pictures on a scene.
-        seed: another seed gives other scenes.
 
     Raises:
         ValueError: where the source has no such structure, or a number is out of range.
     """
 
-    def __init__(
-        self,
-        source: str | pathlib.Path,
-        *,
-        class_names: Sequence[str] = (),
-        num_train: int = 2000,
-        num_val: int = 400,
-        image_size: int = 224,
-        object_size: tuple[float, float] = (64 / 224, 64 / 224),
-        max_objects: int = 5,
-        max_overlap: float = 0.2,
-        seed: int = 0,
-    ):
-        if not 0 < object_size[0] <= object_size[1] <= 1:
+    source: str | pathlib.Path = dataclasses.field(kw_only=False)
+    class_names: Sequence[str] = ()
+    num_train: int = 2000
+    num_val: int = 400
+    image_size: int = 224
+    object_size: tuple[float, float] = (64 / 224, 64 / 224)
+    max_objects: int = 5
+    max_overlap: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Finds the pictures."""
+        super().__post_init__()
+        if not 0 <= self.max_overlap <= 1:
             raise ValueError(
-                f"folder_scenes.FolderScenes: expected 0 < smallest <= largest <= 1, "
-                f"got {object_size}"
+                f"FolderScenes: expected max_overlap in [0, 1], got {self.max_overlap}"
             )
-        if not 0 <= max_overlap <= 1:
-            raise ValueError(
-                f"folder_scenes.FolderScenes: expected max_overlap in [0, 1], got {max_overlap}"
-            )
-        check_chosen(class_names)
-        folder = pathlib.Path(source)
+        check_chosen(self.class_names)
+        folder = pathlib.Path(self.source)
         self.notes: list[str] = []
         found, pictures = _find(folder, self.notes)
-        self.class_names = tuple(class_names) or found
-        if unknown := [name for name in self.class_names if name not in found]:
-            raise ValueError(
-                f"folder_scenes.FolderScenes: expected classes among {', '.join(found)}, "
-                f"got {', '.join(unknown)}"
-            )
+        self.class_names = tuple(self.class_names) or found
+        check_known(self.class_names, found, "FolderScenes")
         labels = {found.index(name): label for label, name in enumerate(self.class_names)}
         self._pictures = {
             split: [p._replace(label=labels[p.label]) for p in listed if p.label in labels]
             for split, listed in pictures.items()
         }
         if empty := [split for split, listed in self._pictures.items() if not listed]:
-            raise ValueError(
-                f"folder_scenes.FolderScenes: no pictures for {', '.join(empty)} in {folder}"
-            )
+            raise ValueError(f"FolderScenes: no pictures for {', '.join(empty)} in {folder}")
         self.category_ids = tuple(range(1, len(self.class_names) + 1))
-        self.split_sizes = {"train": num_train, "val": num_val}
-        self._image_size = image_size
-        self._object_size = object_size
-        self._max_objects = max_objects
-        self._max_overlap = max_overlap
-        self._seed = seed
 
     def examples(self, split: str, problems: Problems) -> Iterator[Example]:
         """Yields the scenes of a split, without the pictures that cannot be read."""
         decoded: dict[int, np.ndarray | None] = {}
         for number in range(self.split_sizes[split]):
-            yield self._scene(split, number, decoded, problems)
+            rng = self.generator(split, number)
+            pixels, objects = self._draw(rng, self._pictures[split], decoded, problems)
+            yield scenes.encoded(split, number, pixels, objects, jpeg_quality=_JPEG_QUALITY)
 
-    def _scene(
+    def _draw(
         self,
-        split: str,
-        number: int,
+        rng: np.random.Generator,
+        pictures: list[_Picture],
         decoded: dict[int, np.ndarray | None],
         problems: Problems,
-    ) -> Example:
-        rng = np.random.default_rng((self._seed, tuple(self.split_sizes).index(split), number))
-        side = self._image_size
+    ) -> tuple[np.ndarray, list[Object]]:
+        """Returns a scene as uint8[H, W, 3], and its objects."""
+        side = self.image_size
         scene = rng.uniform(*_BACKGROUND, 3) + rng.normal(0, _NOISE, (side, side, 1))
         objects: list[Object] = []
-        for _ in range(rng.integers(1, self._max_objects, endpoint=True)):
-            index = int(rng.integers(len(self._pictures[split])))
-            longer = side * rng.uniform(*self._object_size)
+        for _ in range(rng.integers(1, self.max_objects, endpoint=True)):
+            index = int(rng.integers(len(pictures)))
+            longer = side * rng.uniform(*self.object_size)
             if index not in decoded:
-                decoded[index] = _decode(self._pictures[split][index], problems)
+                decoded[index] = _decode(pictures[index], problems)
             picture = decoded[index]
             if picture is None:
                 continue
             scale = longer / max(picture.shape[:2])
             height, width = (max(1, round(n * scale)) for n in picture.shape[:2])
-            corner = self._free_place(rng, height, width, objects)
-            if corner is None:
+            box = self._free_place(rng, height, width, objects)
+            if box is None:
                 continue
-            top, left = corner
+            left, top = box[:2]
             resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
             scene[top : top + height, left : left + width] = np.asarray(resized, np.float32)
-            box = np.array((left, top, left + width, top + height), np.float64)
-            label = self._pictures[split][index].label
-            objects.append(Object(box=box, label=label, area=float(height * width)))
-        encoded = io.BytesIO()
-        pixels = np.clip(scene, 0, 255).round().astype(np.uint8)
-        Image.fromarray(pixels).save(encoded, "JPEG", quality=_JPEG_QUALITY)
-        return examples.make_example(
-            image_id=f"{split}_{number:06d}",
-            filename=f"{split}_{number:06d}.jpg",
-            image=encoded.getvalue(),
-            upright_size=(side, side),
-            annotated_size=(side, side),
-            frame=1,
-            objects=objects,
-        )
+            label, area = pictures[index].label, float(height * width)
+            objects.append(Object(box=box.astype(np.float64), label=label, area=area))
+        return np.clip(scene, 0, 255).round().astype(np.uint8), objects
 
     def _free_place(
         self, rng: np.random.Generator, height: int, width: int, objects: list[Object]
-    ) -> tuple[int, int] | None:
+    ) -> np.ndarray | None:
+        """Returns a box of that size, int[4], that overlaps no other too much."""
         for _ in range(_PLACEMENTS):
-            top = int(rng.integers(self._image_size - height, endpoint=True))
-            left = int(rng.integers(self._image_size - width, endpoint=True))
-            box = np.array((left, top, left + width, top + height), np.float64)
-            if all(_iou(box, other.box) <= self._max_overlap for other in objects):
-                return top, left
+            top = rng.integers(self.image_size - height, endpoint=True)
+            left = rng.integers(self.image_size - width, endpoint=True)
+            box = np.array((left, top, left + width, top + height))
+            if all(_iou(box, other.box) <= self.max_overlap for other in objects):
+                return box
         return None
 
 
@@ -180,7 +149,7 @@ def _find(
     names = _class_folders(inside["train"])
     if unknown := sorted(set(_class_folders(held_out[0])) - set(names)):
         raise ValueError(
-            f"folder_scenes: expected the classes of {inside['train']} in {held_out[0]}, "
+            f"FolderScenes: expected the classes of {inside['train']} in {held_out[0]}, "
             f"got {', '.join(unknown)}"
         )
     used = (inside["train"], held_out[0])
@@ -193,15 +162,14 @@ def _find(
 def _class_folders(folder: pathlib.Path) -> tuple[str, ...]:
     names = tuple(path.name for path in plain_files.subfolders(folder))
     if not names:
-        raise ValueError(f"folder_scenes: expected a folder for every class in {folder}")
-    for name in names:
-        try:
-            check_chosen((name,))
-        except ValueError as error:
-            raise ValueError(f"folder_scenes: {folder}: {error}") from None
+        raise ValueError(f"FolderScenes: expected a folder for every class in {folder}")
+    try:
+        check_chosen(names)
+    except ValueError as error:
+        raise ValueError(f"FolderScenes: {folder}: {error}") from None
     if splits := [name for name in names if split_names.is_conventional(name)]:
         raise ValueError(
-            f"folder_scenes: expected a folder for every class, or train and one of "
+            f"FolderScenes: expected a folder for every class, or train and one of "
             f"{', '.join(_HELD_OUT)}, in {folder}, got {', '.join(splits)}"
         )
     return names
@@ -223,7 +191,7 @@ def _find_in_tfds(folder: pathlib.Path) -> tuple[tuple[str, ...], dict[str, list
     held_out = next((name for name in ("test", "validation") if name in splits), None)
     if not {"image", "label"} <= set(features) or "train" not in splits or held_out is None:
         raise ValueError(
-            f"folder_scenes: expected pictures with a label and the splits train and test, "
+            f"FolderScenes: expected pictures with a label and the splits train and test, "
             f"{folder} has {', '.join(features)} and {', '.join(splits)}"
         )
 
@@ -238,12 +206,10 @@ def _find_in_tfds(folder: pathlib.Path) -> tuple[tuple[str, ...], dict[str, list
 
 
 def _decode(picture: _Picture, problems: Problems) -> np.ndarray | None:
-    try:
+    with problems.noted(picture.where):
         source = picture.source
         return images.decode(source if isinstance(source, bytes) else plain_files.read(source))
-    except (ValueError, OSError) as error:
-        problems.add(picture.where, error)
-        return None
+    return None
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:

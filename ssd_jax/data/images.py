@@ -23,12 +23,12 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ssd_jax.data import plain_files
 
-# What a picture may take while it is decoded, unless `memory_limit` says otherwise: 134 million
-# pixels of a photograph.
+# The memory that a picture may take while it is decoded, unless `memory_limit` says otherwise: 134
+# million pixels of a photograph.
 DEFAULT_LIMIT_MIB = 2048
 
-# Bytes for each pixel that `decode` holds at its peak (measured: 10 to 15.7, 17 to 24): the decoded
-# picture, the upright one and the array; of a picture that is converted, more copies.
+# Bytes that `decode` holds for each pixel at its peak (measured: 10 to 15.7, 17 to 24): the decoded
+# picture, the upright one and the array; more copies of a picture that is converted.
 _BYTES_PER_PIXEL = 16
 _BYTES_PER_CONVERTED_PIXEL = 24
 _WIDE_CODECS = ("JPEG2000", "WEBP")  # they decode into values of their own first
@@ -55,11 +55,9 @@ _limit_mib: contextvars.ContextVar[int | None] = contextvars.ContextVar(
 
 @contextlib.contextmanager
 def memory_limit(mib: int | None) -> Iterator[None]:
-    """Sets the memory that a picture may take in this block; None for pictures that are trusted.
+    """Sets the MiB that a picture may take in this block; None sets no limit, for trusted ones.
 
-    Args:
-        mib: in MiB. A photograph takes 16 bytes for each of its pixels, a picture with
-            transparency 24.
+    A photograph takes 16 bytes for each of its pixels, a picture with transparency 24.
     """
     token = _limit_mib.set(mib)
     try:
@@ -71,12 +69,11 @@ def memory_limit(mib: int | None) -> Iterator[None]:
 def decode(
     source: bytes | str | os.PathLike, *, canvas_size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Reads a picture as the RGB that a viewer would show.
+    """Returns a picture as the RGB that a viewer would show, uint8[H, W, 3].
 
     Greyscale and palettes become RGB, CMYK is converted, 16-bit values are scaled by their full
     range (65535 becomes 255), transparency is laid over white, and the EXIF orientation is
-    applied. The first picture of a file with several (GIF, APNG, MPO, TIFF, WebP) is read, and
-    the others are not.
+    applied. Of a file with several pictures (GIF, APNG, MPO, TIFF, WebP) the first is read.
 
     Args:
         source: an encoded picture, or the path of one.
@@ -84,67 +81,47 @@ def decode(
             that is read at 1/2, 1/4 or 1/8 of its size, never smaller than `place` will make it;
             much faster for photographs.
 
-    Returns:
-        uint8[H, W, 3].
-
     Raises:
         FileNotFoundError: where there is no such file.
         ValueError: where the picture cannot be read, or would take more memory than
             `memory_limit` allows; with its path and the reason.
     """
-    with _reading("decode", source), _open(source) as image:
+    with _opened("decode", source) as image:
         if canvas_size is not None and image.format in ("JPEG", "MPO"):
             _read_reduced(image, canvas_size)
         image.load()
-        upright: Image.Image = image
-        turn = _TURNS.get(orientation(image))
-        if turn is not None:
-            upright = image.transpose(turn)
-        return np.array(_to_rgb(upright))
+        turn = _TURNS.get(_orientation(image))
+        return np.array(_to_rgb(image if turn is None else image.transpose(turn)))
 
 
 def is_picture_name(path: pathlib.PurePath) -> bool:
-    """Whether a file's suffix is one of a picture; for picking pictures out of a folder."""
+    """Returns whether a file's suffix is a picture's; for picking pictures out of a folder."""
     return Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN
 
 
 def upright_size(source: bytes | str | os.PathLike) -> tuple[int, int]:
-    """Reads height and width, in pixels and after the EXIF rotation, from the header alone.
+    """Returns the height and the width that `decode` gives, in pixels, from the header alone.
 
     Raises:
-        FileNotFoundError: where there is no such file.
-        ValueError: as `decode` does.
+        FileNotFoundError, ValueError: as `decode` does.
     """
-    with _reading("upright_size", source), _open(source) as image:
+    with _opened("upright_size", source) as image:
         if image.format == "TIFF":  # Pillow turns a TIFF itself, some versions while loading
             image.load()
         width, height = image.size
-        return (width, height) if orientation(image) in SWAPPING_ORIENTATIONS else (height, width)
+        return (width, height) if _orientation(image) in SWAPPING_ORIENTATIONS else (height, width)
 
 
-def orientation(source: bytes | str | os.PathLike | Image.Image) -> int:
-    """Reads the EXIF orientation, 1 (upright) to 8, that `decode` undoes.
+def orientation(source: bytes | str | os.PathLike) -> int:
+    """Returns the EXIF orientation, 1 (upright) to 8, that `decode` undoes.
 
-    EXIF that is broken or says anything else is that of an upright picture.
+    A picture whose EXIF is broken or says anything else counts as upright.
 
     Raises:
-        FileNotFoundError: where there is no such file.
-        ValueError: as `decode` does.
+        FileNotFoundError, ValueError: as `decode` does.
     """
-    if not isinstance(source, Image.Image):
-        with _reading("orientation", source), _open(source) as image:
-            return orientation(image)
-    if source.format == "TIFF":
-        return 1
-    if source.format == "PNG":
-        source.load()  # its EXIF may stand behind the pixels
-    try:
-        value = source.getexif().get(ExifTags.Base.Orientation)
-        return int(value) if value in _TURNS else 1
-    except MemoryError:
-        raise
-    except Exception:  # Pillow lets out whatever its parsers meet; the picture itself may be whole
-        return 1
+    with _opened("orientation", source) as image:
+        return _orientation(image)
 
 
 def place(image: np.ndarray, canvas: np.ndarray) -> tuple[int, int]:
@@ -164,18 +141,31 @@ def place(image: np.ndarray, canvas: np.ndarray) -> tuple[int, int]:
     if height > rows or width > columns:
         scale = min(rows / height, columns / width)
         height, width = (max(1, round(length * scale)) for length in (height, width))
-        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
-        image = np.asarray(resized)
-    canvas[:height, :width] = image
+        image = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
+    canvas[:height, :width] = np.asarray(image)
     return height, width
 
 
-@contextlib.contextmanager
-def _reading(function: str, source: bytes | str | os.PathLike) -> Iterator[None]:
-    """Turns whatever reading a picture raises into a ValueError that names it."""
+def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        return 1
+    if image.format == "PNG":
+        image.load()  # its EXIF may stand behind the pixels
     try:
-        with _PILLOWS_WARNINGS:
-            yield
+        value = image.getexif().get(ExifTags.Base.Orientation)
+        return int(value) if value in _TURNS else 1
+    except MemoryError:
+        raise
+    except Exception:  # Pillow lets out whatever its parsers meet; the picture itself may be whole
+        return 1
+
+
+@contextlib.contextmanager
+def _opened(function: str, source: bytes | str | os.PathLike) -> Iterator[Image.Image]:
+    """Opens a picture, and turns whatever reading it raises into a ValueError that names it."""
+    try:
+        with _PILLOWS_WARNINGS, _open(source) as image:
+            yield image
     except FileNotFoundError:
         raise
     except Exception as error:
@@ -210,9 +200,9 @@ def _too_large(number: object) -> str:
 class _PillowsWarnings:
     """Silences Pillow's warnings (of broken EXIF, of large pictures) while any thread reads.
 
-    They say nothing that a caller could act on. warnings.catch_warnings alone would leave the
-    filters in disorder where two threads overlap; here the first to come changes them and the last
-    to leave puts them back.
+    Callers could not act on them. Where two threads overlap, warnings.catch_warnings alone would
+    leave the filters in disorder; here the first to come changes them, and the last to leave puts
+    them back.
     """
 
     def __init__(self) -> None:
@@ -273,7 +263,7 @@ def _bytes_needed(image: Image.Image) -> int:
 
 
 def _read_reduced(image: Image.Image, canvas_size: tuple[int, int]) -> None:
-    swapped = orientation(image) in SWAPPING_ORIENTATIONS
+    swapped = _orientation(image) in SWAPPING_ORIENTATIONS
     rows, columns = canvas_size[::-1] if swapped else canvas_size
     scale = min(rows / image.height, columns / image.width)
     if scale < 1:
@@ -285,13 +275,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return _sixteen_bit_to_rgb(image)
     if image.mode == "F":
         raise ValueError("expected 8 or 16 bits a channel, got floating-point pixels")
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+        image = Image.alpha_composite(white, rgba)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _sixteen_bit_to_rgb(image: Image.Image) -> Image.Image:
@@ -299,6 +287,6 @@ def _sixteen_bit_to_rgb(image: Image.Image) -> Image.Image:
     if values.size and (values.min() < 0 or values.max() > 65535):
         raise ValueError(f"expected 16-bit pixels in 0..65535, got {values.min()}..{values.max()}")
     values = values.astype(np.uint32)
-    values += 128
+    values += 128  # in place, for the memory
     values //= 257
     return Image.fromarray(values.astype(np.uint8)).convert("RGB")

@@ -32,12 +32,12 @@ def parse(data: bytes) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Returns a value as it is shown in an error: short, however long or deep it is."""
+    """Returns a value as an error shows it: short, however long or deep it is."""
     return "null" if value is None else _SHORT.repr(value)
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """Returns the value, which is to be an object of JSON."""
+    """Returns a value that is an object of JSON."""
     if not isinstance(value, dict):
         raise ValueError(f"expected an object of JSON, got {shown(value)}")
     return value
@@ -70,7 +70,7 @@ def text(fields: Mapping[str, Any], key: str) -> str:
 
 
 def flag(fields: Mapping[str, Any], key: str) -> bool:
-    """Returns a flag: 0, 1, true or false; not there is 0."""
+    """Returns a flag: 0, 1, true or false; one that is not there is 0."""
     value = fields.get(key)
     if value is None:
         return False
@@ -88,7 +88,7 @@ def optional_number(fields: Mapping[str, Any], key: str) -> float | None:
 
 
 def numbers(fields: Mapping[str, Any], key: str, count: int) -> Sequence[float]:
-    """Returns a list of so many numbers; they may be NaN or infinite."""
+    """Returns a list of `count` numbers, which may be NaN or infinite."""
     value = fields.get(key)
     if isinstance(value, list) and len(value) == count and all(map(_is_float, value)):
         return [float(item) for item in value]

@@ -8,10 +8,12 @@ is the path below their common folder: a/x.jpg and b/x.jpg are a_x.jpg and b_x.j
 """
 
 import collections
+import itertools
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ssd_jax.data import images, plain_files
@@ -33,17 +35,17 @@ class PictureFile(NamedTuple):
 
 
 def find(inputs: Sequence[str]) -> list[PictureFile]:
-    """Returns the pictures of files and folders, the folders searched to their depth, in order.
+    """Returns the pictures of files and of folders, searched to their depth, in order.
 
     A file is taken once, by the first of the paths that lead to it. Files in folders are known by
     their suffix; FIFOs and broken links called like a picture are among them, for the reader to
-    complain about. A folder below with a detections.json is passed over, and it is said.
+    complain about. A folder below with a detections.json is passed over with a warning.
 
     Raises:
         OSError: for a folder that cannot be read.
         ValueError: for an input that is not there or is no file or folder, or without any picture.
     """
-    paths: dict[str, pathlib.Path] = {}
+    by_place: dict[str, pathlib.Path] = {}
     for one in inputs:
         path = pathlib.Path(one)
         try:
@@ -53,13 +55,13 @@ def find(inputs: Sequence[str]) -> list[PictureFile]:
         if kind not in ("a file", "a folder"):
             raise ValueError(f"expected a picture or a folder, but {one} is {kind}")
         for found in [path] if kind == "a file" else _below(path):
-            paths.setdefault(os.path.realpath(found), found)
-    if not paths:
+            by_place.setdefault(os.path.realpath(found), found)
+    if not by_place:
         raise ValueError(f"no pictures in {', '.join(inputs) or 'nothing: name some'}")
-    found = list(paths.values())
-    names = _names(found)
-    ids = _image_ids([path.stem for path in found], names)
-    return [PictureFile(*one) for one in zip(found, names, ids, strict=True)]
+    paths = list(by_place.values())
+    names = _names(paths)
+    ids = _image_ids([path.stem for path in paths], names)
+    return [PictureFile(*one) for one in zip(paths, names, ids, strict=True)]
 
 
 def _below(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -70,22 +72,17 @@ def _below(folder: pathlib.Path) -> list[pathlib.Path]:
     seen = set()
     for place, folders, files in os.walk(folder, onerror=stop, followlinks=True):
         inside = pathlib.Path(place)
-        if inside != folder and {RESULTS, UNFINISHED_RESULTS} & set(files):
+        is_output = inside != folder and {RESULTS, UNFINISHED_RESULTS} & set(files)
+        if is_output:
             log.warning("%s is passed over: with its detections.json it is an output", place)
-            folders.clear()
-            continue
         real = os.path.realpath(place)
-        if real in seen:  # a link back up
+        if is_output or real in seen:  # a link back up
             folders.clear()
             continue
         seen.add(real)
-        found += [inside / name for name in files if _is_picture(inside / name)]
+        paths = (inside / name for name in files if not plain_files.is_left_behind(name))
+        found += filter(images.is_picture_name, paths)
     return sorted(found)
-
-
-def _is_picture(path: pathlib.Path) -> bool:
-    # macOS keeps a file's attributes in ._NAME.
-    return images.is_picture_name(path) and not plain_files.is_left_behind(path.name)
 
 
 def _names(paths: Sequence[pathlib.Path]) -> list[str]:
@@ -102,24 +99,17 @@ def _names(paths: Sequence[pathlib.Path]) -> list[str]:
         name = path.relative_to(common).as_posix().replace("/", "_")
         if len(os.fsencode(name)) > _LONGEST_NAME:
             name = path.stem
-        name = next(x for x in _numbered(name) if x.casefold() not in taken)
+        numbered = itertools.chain([name], (f"{name}_{n}" for n in itertools.count(2)))
+        name = next(x for x in numbered if x.casefold() not in taken)
         taken.add(name.casefold())
         names.append(name)
     return names
 
 
-def _numbered(name: str) -> Iterator[str]:
-    yield name
-    number = 2
-    while True:
-        yield f"{name}_{number}"
-        number += 1
-
-
 def _image_ids(stems: Sequence[str], names: Sequence[str]) -> list[str]:
     # Up to 18 digits fit into the 64 bits that other programs read an id into.
-    is_number = [s.isascii() and s.isdigit() and len(s) <= 18 for s in stems]
-    numbers = [str(int(s)) if yes else None for s, yes in zip(stems, is_number, strict=True)]
+    is_id = re.compile("[0-9]{1,18}").fullmatch
+    numbers = [str(int(stem)) if is_id(stem) else None for stem in stems]
     times = collections.Counter(numbers)
     return [
         number if number and times[number] == 1 else name

@@ -1,19 +1,18 @@
 """From records to batches: shuffled, decoded and padded, on any number of processes and workers.
 
-Which records batch k holds depends on (seed, batch size, length of the source) alone: not on the
-number of processes that share it, nor on the number of workers that decode it, nor on where the
-run was interrupted. The order of the records does not depend on the batch size, so that a run can
-go on with another. The host only decodes; pixels are placed on the canvas untouched, and
-augmentation happens on the device.
+The records of batch k depend on (seed, batch size, length of the source) alone: not on the number
+of processes that share it, nor on the number of workers that decode it, nor on where the run was
+interrupted. The order of the records does not depend on the batch size, so a run can go on with
+another. The host only decodes; augmentation happens on the device.
 """
 
 import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import grain
 import numpy as np
@@ -30,16 +29,8 @@ _BUFFERED_BATCHES = 2
 _THREADS_WITHOUT_WORKERS = 2
 
 
-class RecordSource(Protocol):
-    """Random access to records, such as `records.Source`; pickled for worker processes."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Record: ...
-
-
 def train_batches(
-    source: RecordSource,
+    source: Sequence[Record],
     *,
     batch_size: int,
     canvas_size: tuple[int, int],
@@ -50,7 +41,7 @@ def train_batches(
     process_count: int = 1,
     use_difficult: bool = True,
 ) -> "BatchIterator":
-    """Batches without end, in an order that is new in every epoch.
+    """Returns batches without end, in an order that is new in every epoch.
 
     Batches run across the ends of epochs, so all are full. Crowds take no part.
 
@@ -58,8 +49,8 @@ def train_batches(
         source: the records.
         batch_size: pictures in a batch of all processes together.
         canvas_size: rows and columns of the canvas; a larger picture is scaled down to fit.
-        max_objects: the G that objects are padded to; of more, the largest are kept, and the
-            iterator counts and reports what was not.
+        max_objects: the G that objects are padded to; the largest are kept, and the iterator counts
+            and reports the others.
         seed: of the order.
         num_workers: processes that decode; 0 decodes in threads of this process.
         process_index: which part of every batch to read.
@@ -67,23 +58,20 @@ def train_batches(
         use_difficult: whether objects marked as difficult take part.
     """
     local = _local_rows(batch_size, process_index, process_count)
-    order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+    shuffled = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
     load = _LoadBatch(source, canvas_size, max_objects, use_difficult)
 
     def batches(first_record: int) -> grain.MapDataset:
         # Without a remainder of sys.maxsize records, which Grain cannot count.
-        rows = order[first_record:].batch(batch_size, drop_remainder=True)
+        rows = shuffled[first_record:].batch(batch_size, drop_remainder=True)
         return rows.map(lambda rows: load(rows[local]))
 
-    return BatchIterator(
-        batches,
-        num_workers=num_workers,
-        order={"records": len(source), "batch_size": batch_size, "seed": seed},
-    )
+    order = {"records": len(source), "batch_size": batch_size, "seed": seed}
+    return BatchIterator(batches, num_workers, order)
 
 
 def eval_batches(
-    source: RecordSource,
+    source: Sequence[Record],
     *,
     batch_size: int,
     canvas_size: tuple[int, int],
@@ -93,7 +81,7 @@ def eval_batches(
     process_count: int = 1,
     use_difficult: bool = True,
 ) -> "BatchIterator":
-    """Every record once, in order; the same number of batches on every process.
+    """Returns every record once, in order; the same number of batches on every process.
 
     The last batch is filled up with black pictures without objects, whose index is -1. Arguments
     are those of `train_batches`. For scoring take objects from the records themselves: batches
@@ -105,20 +93,16 @@ def eval_batches(
     indices[: len(source)] = np.arange(len(source))
     rows = indices.reshape(num_batches, batch_size)[:, local]
     load = _LoadBatch(source, canvas_size, max_objects, use_difficult)
-    return BatchIterator(
-        lambda first_record: grain.MapDataset.range(num_batches).map(lambda i: load(rows[i])),
-        num_workers=num_workers,
-        order={"records": len(source), "batch_size": batch_size, "seed": None},
-    )
+    batches = grain.MapDataset.range(num_batches).map(lambda i: load(rows[i]))
+    order = {"records": len(source), "batch_size": batch_size, "seed": None}
+    return BatchIterator(lambda first_record: batches, num_workers, order)
 
 
 class BatchIterator(Iterator[Batch]):
     """Iterates over batches, and can be put back to where it was.
 
-    The state is a small JSON-able dict: how many batches were returned, those that workers
-    prepared ahead apart, and the record of the order that the first of them began with. It can be
-    restored with another number of workers or processes.
-    Use it as a context manager, or call `close`, to end the workers.
+    The state is a small JSON-able dict, and can be restored with another number of workers or
+    processes. Use it as a context manager, or call `close`, to end the workers.
 
     Attributes:
         dropped_objects: objects left out so far because a picture had more than `max_objects`.
@@ -126,18 +110,10 @@ class BatchIterator(Iterator[Batch]):
 
     def __init__(
         self,
-        batches: Callable[[int], grain.MapDataset],
-        *,
+        batches: Callable[[int], grain.MapDataset],  # from a record of the order on
         num_workers: int,
-        order: dict[str, Any],
+        order: dict[str, Any],  # what decides it, and the batch size
     ):
-        """Prepares to iterate.
-
-        Args:
-            batches: returns the batches from a record of the order on.
-            num_workers: processes that decode.
-            order: what decides the order of the records, and the batch size.
-        """
         self._batches = batches
         self._num_workers = num_workers
         self._order = order
@@ -155,36 +131,28 @@ class BatchIterator(Iterator[Batch]):
         return batch
 
     def get_state(self) -> dict[str, Any]:
-        """Says which batch comes next, and of which order."""
-        return {
-            "next_batch": self._next_batch,
-            "first_record": self._first_record,
-            "order": dict(self._order),
-        }
+        """Returns the number of the next batch, counted from a first record of the order."""
+        state = {"next_batch": self._next_batch, "first_record": self._first_record}
+        return state | {"order": dict(self._order)}
 
     def set_state(self, state: dict[str, Any], *, any_batch_size: bool = False) -> None:
-        """Continues with the batch that came next when `state` was taken.
+        """Continues with the batch that came next when `get_state` returned `state`.
 
-        Args:
-            state: what `get_state` returned.
-            any_batch_size: take a state of another batch size, too, of `train_batches`: the
-                next batch begins with the record that would have come next.
+        With `any_batch_size`, batches of `train_batches` can have had another size: the next one
+        begins with the record that would have come next.
 
         Raises:
-            ValueError: where the state is of another data set, batch size or seed, so that the
-                next batch would not be the same.
+            ValueError: for a state of another data set, batch size or seed, with which the next
+                batch would not be the same.
         """
-        theirs = state["order"]["batch_size"]
-        ours = self._order["batch_size"]
+        theirs, ours = state["order"]["batch_size"], self._order["batch_size"]
         first_record, next_batch = state.get("first_record", 0), state["next_batch"]
         if any_batch_size and theirs != ours:
             first_record, next_batch = first_record + next_batch * theirs, 0
-            _log.warning(
-                "Batches of %d pictures now, of %d before: they go on with record %d of the order",
-                ours,
-                theirs,
-                first_record,
+            message = (
+                "Batches of %d pictures now, of %d before: they go on with record %d of the order"
             )
+            _log.warning(message, ours, theirs, first_record)
             state = {"order": {**state["order"], "batch_size": ours}}
         if state["order"] != self._order:
             raise ValueError(
@@ -225,21 +193,16 @@ class BatchIterator(Iterator[Batch]):
             return  # none were asked for
         if dropped.any() and not self.dropped_objects:
             row = int(dropped.argmax())
-            _log.warning(
+            message = (
                 "Record %d has %d objects more than max_objects = %d; the smallest are left out, "
-                "here and wherever it happens again (BatchIterator.dropped_objects counts).",
-                batch.index[row],
-                dropped[row],
-                batch.valid.shape[1],
+                "here and wherever it happens again (BatchIterator.dropped_objects counts)."
             )
+            _log.warning(message, batch.index[row], dropped[row], batch.valid.shape[1])
         self.dropped_objects += int(dropped.sum())
 
 
 def _end_with_parent(worker: int, count: int) -> None:
-    """Makes a worker end with the process that started it, also where that is killed.
-
-    A killed process ends nothing that it started, and its workers would wait for it for ever.
-    """
+    """Makes a worker end with its parent: a killed process ends nothing that it started."""
     del worker, count
     parent = multiprocessing.parent_process()
 
@@ -255,7 +218,7 @@ def _end_with_parent(worker: int, count: int) -> None:
 class _LoadBatch:
     """Reads, decodes and pads the records of one batch; runs in worker processes."""
 
-    source: RecordSource
+    source: Sequence[Record]  # pickled for the workers
     canvas_size: tuple[int, int]
     max_objects: int
     use_difficult: bool
@@ -280,9 +243,8 @@ class _LoadBatch:
                 with images.memory_limit(None):  # it was decoded when the data set was prepared
                     image = images.decode(record.image, canvas_size=self.canvas_size)
             except ValueError as error:
-                raise ValueError(
-                    f"pipeline: record {index} ({record.image_id}): {error}"
-                ) from error
+                where = f"pipeline: record {index} ({record.image_id})"
+                raise ValueError(f"{where}: {error}") from error
             batch.size[row] = images.place(image, batch.canvas[row])
             kept, dropped[row] = self._select(record)
             batch.boxes_xyxy[row, : len(kept)] = record.boxes_xyxy[kept]
@@ -291,9 +253,9 @@ class _LoadBatch:
         return batch, dropped
 
     def _select(self, record: Record) -> tuple[np.ndarray, int]:
-        """The objects that take part, in their order, and how many there were no slots for."""
+        """Returns the objects that take part, in their order, and the number without a slot."""
         wanted = ~record.crowd if self.use_difficult else ~(record.crowd | record.difficult)
-        (candidates,) = np.nonzero(wanted)
+        candidates = np.flatnonzero(wanted)
         excess = max(0, len(candidates) - self.max_objects)
         if excess:
             sides = record.boxes_xyxy[candidates, 2:] - record.boxes_xyxy[candidates, :2]

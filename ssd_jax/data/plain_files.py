@@ -30,10 +30,9 @@ def file_kind(path: pathlib.Path) -> str:
     Raises:
         FileNotFoundError: where nothing does.
     """
-    mode = path.stat().st_mode
     kinds = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO"}
     kinds |= {stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
+    return kinds.get(stat.S_IFMT(path.stat().st_mode), "a device")
 
 
 def read(path: pathlib.Path, most: int = MOST_BYTES) -> bytes:
@@ -82,8 +81,17 @@ def subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(path for path in folder.iterdir() if _is_visible(path.name) and path.is_dir())
 
 
+def files_ending(folder: pathlib.Path, suffix: str) -> list[pathlib.Path]:
+    """Lists what ends in a suffix directly in a folder, sorted, without folders and hidden ones."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() == suffix and not path.name.startswith(".") and not path.is_dir()
+    )
+
+
 def is_left_behind(name: str) -> bool:
-    """Whether macOS writes files of this name (`._a.jpg`) beside those that it copies."""
+    """Returns whether macOS writes such files (`._a.jpg`) beside those that it copies."""
     return name.startswith("._")
 
 

@@ -70,15 +70,13 @@ def prepare(
 ) -> Summary:
     """Writes a data set that `records.open_source` reads by its name; all of it or nothing.
 
-    Every picture is decoded once, so that a corrupt one is found here and not in training.
-
     Args:
         dataset: a reader of annotations.
         name: the data set's name: lower-case letters, digits and underscores.
-        data_dir: where data sets stand.
-        on_error: "stop": read to the end, then refuse with every problem there is; "skip": leave
+        data_dir: the folder of all data sets.
+        on_error: "stop" reads to the end, and then raises every problem there is. "skip" leaves
             out the object, or the whole picture where the picture or its annotation cannot be
-            read, and list what was left out in `left_out.txt` in the data set's folder.
+            read, and lists all of them in `left_out.txt` in the data set's folder.
         overwrite: replace a data set of that name; it stays until the new one is complete.
         progress: called with the split's name and each example that was read.
 
@@ -95,13 +93,13 @@ def prepare(
         )
     if on_error not in ("stop", "skip"):
         raise ValueError(f"preparation.prepare: expected on_error stop or skip, got {on_error!r}")
-    if (data_dir / name).exists() and not overwrite:
+    if overwrite:
+        builder.check_replaceable(data_dir / name)
+    elif (data_dir / name).exists():
         raise ValueError(
             f"preparation.prepare: {data_dir / name} exists already; replace it with --overwrite "
             f"or choose another name"
         )
-    if overwrite:
-        builder.check_replaceable(data_dir / name)
     for split in dataset.split_sizes:
         split_names.check(split)
     problems = Problems()
@@ -117,9 +115,8 @@ def prepare(
         if problems and on_error == "stop":
             raise BadData(list(problems))
         if problems:
-            (folder / LEFT_OUT_FILE).write_text(
-                "".join(f"{problem}\n" for problem in problems), encoding="utf-8"
-            )
+            lines = "".join(f"{problem}\n" for problem in problems)
+            (folder / LEFT_OUT_FILE).write_text(lines, encoding="utf-8")
 
     start = time.monotonic()
     splits = {split: counted(split) for split in dataset.split_sizes}
@@ -130,11 +127,6 @@ def prepare(
         if problems and on_error == "stop":
             raise BadData(list(problems))
         raise ValueError(f"preparation.prepare: no picture that can be used in {', '.join(empty)}")
-    folder = builder.write(
-        dataset,
-        {split: itertools.chain([firsts[split]], splits[split]) for split in splits},
-        name=name,
-        data_dir=data_dir,
-        finish=finish,
-    )
+    whole = {split: itertools.chain([firsts[split]], splits[split]) for split in splits}
+    folder = builder.write(dataset, whole, name=name, data_dir=data_dir, finish=finish)
     return Summary(folder, summaries, list(problems), time.monotonic() - start)

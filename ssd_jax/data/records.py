@@ -7,8 +7,8 @@ voc, which has only the halves. For example
 
     voc/2007:trainval,voc/2012:trainval
 
-TFDS's own voc and coco are known by their features, under any name: nobody else's voc has
-`labels_no_difficult`, and `builder` writes every picture's size, which neither of them has.
+TFDS's own voc and coco are known by their features, under any name: no other voc has
+`labels_no_difficult`, and neither has a picture's size, which `builder` writes.
 """
 
 import bisect
@@ -16,6 +16,7 @@ import difflib
 import itertools
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +28,6 @@ from ssd_jax.data import images
 COCO_CATEGORY_IDS = tuple(
     number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 )
-
-
 _SIZE = "image/height"  # a feature of `builder` alone
 
 
@@ -55,14 +54,14 @@ class Record(NamedTuple):
         return np.round(self.boxes_xyxy.astype(np.float64) * size, 3)
 
 
-class Source:
-    """Random access to the records of one or more prepared data sets; use `open_source`.
+class Source(Sequence[Record]):
+    """The records of one or more prepared data sets; use `open_source`.
 
-    Has a length and takes an index; can be pickled, for worker processes.
+    Reads one for each index, and can be pickled, for worker processes.
 
     Attributes:
         class_names: without background; the class of label l is class_names[l - 1].
-        category_ids: what the original annotations call the classes, in the same order.
+        category_ids: the numbers of the classes in the original annotations.
     """
 
     def __init__(self, parts: list["_Part"]):
@@ -87,35 +86,29 @@ class Source:
 
 
 def open_source(spec: str, data_dir: str | pathlib.Path) -> Source:
-    """Opens one or more prepared data sets as one.
-
-    Args:
-        spec: `NAME:SPLIT`, or several of them separated by commas.
-        data_dir: where prepared data sets stand.
+    """Opens `NAME:SPLIT`, or several of them separated by commas, as one.
 
     Raises:
-        ValueError: where a data set or a split is not there, with what is and with the command
+        ValueError: where a data set or a split is not there, with those that are and the command
             that prepares it; and where two data sets have different classes.
     """
     data_dir = pathlib.Path(data_dir)
     parts = [_Part(item.strip(), data_dir) for item in spec.split(",")]
     for part in parts[1:]:
         if part.class_names != parts[0].class_names:
+            expected, got = (f"{x.spec} ({', '.join(x.class_names)})" for x in (parts[0], part))
             raise ValueError(
-                f"records.open_source: expected the classes of {parts[0].spec} "
-                f"({', '.join(parts[0].class_names)}), got those of {part.spec} "
-                f"({', '.join(part.class_names)})"
+                f"records.open_source: expected the classes of {expected}, got those of {got}"
             )
     return Source(parts)
 
 
 def prepared(data_dir: str | pathlib.Path) -> dict[str, pathlib.Path]:
-    """Finds every prepared data set: the folder of its newest version, by name."""
+    """Returns the folder of the newest version of every prepared data set, by name."""
     data_dir = pathlib.Path(data_dir)
     found = {}
     for pattern in ("*/*/features.json", "*/*/*/features.json"):  # name or name/config
-        for path in data_dir.glob(pattern):
-            folder = path.parent
+        for folder in (path.parent for path in data_dir.glob(pattern)):
             name = folder.parent.relative_to(data_dir).as_posix()
             if not name.startswith(".") and _version(folder) > _version(found.get(name)):
                 found[name] = folder
@@ -126,37 +119,36 @@ class _Part:
     """One split of one data set."""
 
     def __init__(self, spec: str, data_dir: pathlib.Path):
-        name, colon, split = spec.partition(":")
-        if not (name and colon and split):
+        name, _, split = spec.partition(":")
+        if not (name and split):
             raise ValueError(f"records.open_source: expected NAME:SPLIT, got {spec!r}")
         folder = _find(name, data_dir)
-        info = tfds.builder_from_directory(folder).info
+        builder = tfds.builder_from_directory(folder)
         self.spec = spec
-        self.rows = _open_rows(folder, name, split)
-        self.class_names = _class_names(info, name)
-        self.category_ids = _category_ids(folder, info)
-        # TFDS's voc divides VOC's inclusive corners, which count from 1, without a shift.
-        self._corner_shift = 1.0 if _is_voc_of_tfds(info) else 0.0
+        self.rows = _open_rows(builder, name, split)
+        self.class_names = _class_names(builder.info, name)
+        self.category_ids = _category_ids(folder, builder.info)
+        self._is_voc_of_tfds = _is_voc_of_tfds(builder.info)
 
     def record(self, index: int) -> Record:
         row = self._row(index)
         objects = row["objects"]
-        image = row["image"]
         if _SIZE in row:
-            height, width = int(row["image/height"]), int(row["image/width"])
+            height, width = int(row[_SIZE]), int(row["image/width"])
         else:
-            height, width = images.upright_size(image)
+            height, width = images.upright_size(row["image"])
 
         boxes_yxyx = np.array(objects["bbox"], np.float32).reshape(-1, 4)
         boxes_xyxy = boxes_yxyx[:, (1, 0, 3, 2)]
-        if self._corner_shift:
-            shift = np.array((1 / width, 1 / height, 0, 0), np.float32) * self._corner_shift
+        if self._is_voc_of_tfds:
+            # It divides VOC's inclusive corners, which count from 1, without a shift.
+            shift = np.array((1 / width, 1 / height, 0, 0), np.float32)
             boxes_xyxy = np.maximum(boxes_xyxy - shift, 0)
         sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) * np.array((width, height), np.float32)
         none = np.zeros(len(boxes_xyxy), bool)
         return Record(
             image_id=_image_id(row),
-            image=image,
+            image=row["image"],
             height=height,
             width=width,
             boxes_xyxy=boxes_xyxy,
@@ -190,24 +182,20 @@ def _find(name: str, data_dir: pathlib.Path) -> pathlib.Path:
         return found[name]
     near = difflib.get_close_matches(name, found, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
+    where = f"--data_dir {data_dir}"
     if name.startswith(("voc/", "coco/")):
-        command = (
-            f"tfds build {name} --data_dir {data_dir} --file_format array_record"
-            " (once, where TensorFlow is installed)"
-        )
+        command = f"tfds build {name} {where} --file_format array_record"
+        command += " (once, where TensorFlow is installed)"
     else:
-        command = (
-            f"python -m launch.prepare --format {'shapes' if name == 'shapes' else 'voc|coco'} "
-            f"{'' if name == 'shapes' else '--source DIR '}--name {name} --data_dir {data_dir}"
-        )
+        source = "shapes" if name == "shapes" else "voc|coco --source DIR"
+        command = f"python -m launch.prepare --format {source} --name {name} {where}"
     raise ValueError(
         f"records.open_source: no data set {name!r} in {data_dir}, "
         f"which has: {', '.join(found) or 'none'}{hint}. Prepare it with: {command}"
     )
 
 
-def _open_rows(folder: pathlib.Path, name: str, split: str):
-    builder = tfds.builder_from_directory(folder)
+def _open_rows(builder: tfds.core.DatasetBuilder, name: str, split: str):
     if builder.info.file_format not in tfds.core.FileFormat.with_random_access():
         raise ValueError(
             f"records.open_source: expected {name} in array_record files, got "
@@ -239,10 +227,8 @@ def _class_names(info: tfds.core.DatasetInfo, name: str) -> tuple[str, ...]:
 
 def _category_ids(folder: pathlib.Path, info: tfds.core.DatasetInfo) -> tuple[int, ...]:
     metadata = folder / "metadata.json"
-    if metadata.exists():
-        ids = json.loads(metadata.read_text()).get("category_ids")
-        if ids:
-            return tuple(ids)
+    if metadata.exists() and (ids := json.loads(metadata.read_text()).get("category_ids")):
+        return tuple(ids)
     num_classes = info.features["objects"]["label"].num_classes
     if _is_coco_of_tfds(info) and num_classes == len(COCO_CATEGORY_IDS):
         return COCO_CATEGORY_IDS
@@ -259,13 +245,9 @@ def _is_coco_of_tfds(info: tfds.core.DatasetInfo) -> bool:
 
 
 def _image_id(row: dict) -> str:
-    if "image/id" in row:
-        return _text(row["image/id"])
-    return pathlib.PurePath(_text(row["image/filename"])).stem
-
-
-def _text(value) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    given = row.get("image/id", row.get("image/filename"))
+    text = given.decode() if isinstance(given, bytes) else str(given)
+    return text if "image/id" in row else pathlib.PurePath(text).stem
 
 
 def _version(folder: pathlib.Path | None) -> tuple[int, ...]:

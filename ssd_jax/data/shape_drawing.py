@@ -56,23 +56,15 @@ def _heart() -> np.ndarray:
     return (16 * np.sin(t) ** 3 - 1j * (y + 2.5)) / 16
 
 
-def _mirrored_across_x(*corners: tuple[float, float]) -> np.ndarray:
-    half = _polygon(*corners)
-    return np.concatenate((half, half.conj()[::-1]))
-
-
-def _turned_half(*corners: tuple[float, float]) -> np.ndarray:
-    half = _polygon(*corners)
-    return np.concatenate((half, -half))
-
+_HALF_ARROW = _polygon((-1, -0.28), (0.1, -0.28), (0.1, -0.8), (1, 0))
+_HALF_BOLT = _polygon((0.35, -1), (-0.65, 0.2), (-0.05, 0.2))
+_CROSS_ARM = _polygon((1, -0.3), (1, 0.3), (0.3, 0.3))
 
 OUTLINES = {
-    "arrow": Outline(_mirrored_across_x((-1, -0.28), (0.1, -0.28), (0.1, -0.8), (1, 0))),
-    "bolt": Outline(_turned_half((0.35, -1), (-0.65, 0.2), (-0.05, 0.2))),
+    "arrow": Outline(np.concatenate((_HALF_ARROW, _HALF_ARROW.conj()[::-1]))),
+    "bolt": Outline(np.concatenate((_HALF_BOLT, -_HALF_BOLT))),
     "crescent": Outline(_crescent()),
-    "cross": Outline(
-        np.concatenate([_polygon((1, -0.3), (1, 0.3), (0.3, 0.3)) * 1j**turn for turn in range(4)])
-    ),
+    "cross": Outline(np.concatenate([_CROSS_ARM * 1j**turn for turn in range(4)])),
     "ellipse": Outline(_arc(0, 360)),
     "heart": Outline(_heart()),
     "rectangle": Outline(_polygon((-1, -1), (1, -1), (1, 1), (-1, 1))),
@@ -83,7 +75,7 @@ OUTLINES = {
 
 
 def coverage(outline: Outline, size: tuple[int, int]) -> np.ndarray:
-    """Draws an outline, in pixels, as float32[H, W]: the part of each pixel that it covers."""
+    """Returns the part of each pixel that an outline, in pixels, covers: float32[H, W]."""
     height, width = size
     mask = Image.new("L", (width * _SUPERSAMPLING, height * _SUPERSAMPLING))
     draw = ImageDraw.Draw(mask)
@@ -95,7 +87,7 @@ def coverage(outline: Outline, size: tuple[int, int]) -> np.ndarray:
 
 
 def random_colour(rng: np.random.Generator, *, vivid: bool) -> np.ndarray:
-    """A colour as float32[3] in 0..255; vivid ones are for objects."""
+    """Returns a colour as float32[3] in 0..255; vivid ones are for objects."""
     saturation, value = rng.uniform((0.45, 0.45), (1, 1)) if vivid else rng.uniform(0.1, 0.75, 2)
     ramp = np.abs((rng.uniform(0, 6) + np.array((0, 4, 2))) % 6 - 3) - 1
     pure = np.clip(ramp, 0, 1)
@@ -110,7 +102,7 @@ def texture(
     *,
     patterns: Sequence[Pattern] | None = None,
 ) -> np.ndarray:
-    """Two colours in a random pattern, float32[H, W, 3]; any pattern unless told otherwise."""
+    """Returns two colours in a random pattern, float32[H, W, 3]; by default in any pattern."""
     patterns = _PATTERNS if patterns is None else patterns
     height, width = size
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, np.newaxis]
@@ -123,7 +115,7 @@ def texture(
 
 
 def background(rng: np.random.Generator, side: int) -> np.ndarray:
-    """A cluttered square background without any of the shapes, float32[side, side, 3]."""
+    """Returns a cluttered square background without any of the shapes, float32[side, side, 3]."""
     colours = [random_colour(rng, vivid=False) for _ in range(4)]
     # Not the patterns whose elements look like shapes.
     image = texture(rng, (side, side), colours[0], colours[1], patterns=_PATTERNS[:-2])

@@ -1,20 +1,18 @@
 """The embedded data set: scenes of ten kinds of shapes on cluttered backgrounds.
 
-Every scene is a function of (seed, split, number) alone, so no two are the same and any can be
-drawn again. Shapes differ in size (its longer side, uniform in the range),
-aspect, rotation, colour and texture; they may overlap and leave the picture, but each keeps at
-least three quarters of its area visible. A box is the tight bound of the shape's pixels in the
-picture, also of those that another shape covers.
+Shapes differ in size (their longer side is uniform in the range), aspect, rotation, colour and
+texture; they may overlap and leave the picture, but each keeps at least three quarters of its area
+visible. A box is the tight bound of the shape's pixels in the picture, the covered ones included.
 """
 
-import io
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
 
-from ssd_jax.data import examples, shape_drawing
+from ssd_jax.data import scenes, shape_drawing
 from ssd_jax.data.examples import Example, Object, Problems
+from ssd_jax.data.scenes import Scenes
 
 _VISIBLE_PART = 0.75
 _PLACEMENTS = 12  # tries for one shape before the scene is left with fewer
@@ -27,41 +25,19 @@ _NOISE = 7.0  # the most, as a standard deviation in 0..255
 _JPEG_QUALITY = 92
 
 
-class ShapeScenes:
-    """Scenes of shapes, as an annotated data set with the splits `train` and `val`.
+@dataclasses.dataclass(kw_only=True)
+class ShapeScenes(Scenes):
+    """Scenes of shapes."""
 
-    Args:
-        num_train: scenes in train.
-        num_val: scenes in val.
-        image_size: side of the square pictures, in pixels.
-        object_size: smallest and largest longer side of a shape, as a part of the picture's side.
-        max_objects: the most shapes on a scene; their number is uniform from 1.
-        seed: another seed gives other scenes.
-    """
+    num_train: int = 4000
+    num_val: int = 400
+    image_size: int = 256
+    object_size: tuple[float, float] = (1 / 10, 2 / 3)
+    max_objects: int = 6
 
     class_names = tuple(shape_drawing.OUTLINES)
     category_ids = tuple(range(1, len(class_names) + 1))
-    notes: tuple[str, ...] = ()
-
-    def __init__(
-        self,
-        *,
-        num_train: int = 4000,
-        num_val: int = 400,
-        image_size: int = 256,
-        object_size: tuple[float, float] = (1 / 10, 2 / 3),
-        max_objects: int = 6,
-        seed: int = 0,
-    ):
-        if not 0 < object_size[0] <= object_size[1] <= 1:
-            raise ValueError(
-                f"shapes.ShapeScenes: expected 0 < smallest <= largest <= 1, got {object_size}"
-            )
-        self.split_sizes = {"train": num_train, "val": num_val}
-        self._image_size = image_size
-        self._object_size = object_size
-        self._max_objects = max_objects
-        self._seed = seed
+    notes = ()
 
     def examples(self, split: str, problems: Problems) -> Iterator[Example]:
         """Yields the scenes of a split; there are never problems."""
@@ -71,29 +47,17 @@ class ShapeScenes:
 
     def scene(self, split: str, number: int) -> Example:
         """Draws one scene."""
-        rng = np.random.default_rng((self._seed, tuple(self.split_sizes).index(split), number))
-        image, objects = self._draw(rng)
-        encoded = io.BytesIO()
-        Image.fromarray(image).save(encoded, "JPEG", quality=_JPEG_QUALITY)
-        size = image.shape[:2]
-        return examples.make_example(
-            image_id=f"{split}_{number:06d}",
-            filename=f"{split}_{number:06d}.jpg",
-            image=encoded.getvalue(),
-            upright_size=size,
-            annotated_size=size,
-            frame=1,
-            objects=objects,
-        )
+        pixels, objects = self._draw(self.generator(split, number))
+        return scenes.encoded(split, number, pixels, objects, jpeg_quality=_JPEG_QUALITY)
 
     def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, list[Object]]:
-        """One scene as uint8[H, W, 3], and its shapes from the lowest to the topmost."""
-        side = self._image_size
+        """Returns a scene as uint8[H, W, 3], and its shapes from the lowest to the topmost."""
+        side = self.image_size
         image = shape_drawing.background(rng, side)
         topmost = np.full((side, side), -1)  # which shape each pixel shows
         areas = []  # of the whole shapes, in pixels
         objects = []
-        for _ in range(rng.integers(1, self._max_objects, endpoint=True)):
+        for _ in range(rng.integers(1, self.max_objects, endpoint=True)):
             label = int(rng.integers(len(self.class_names)))
             for _ in range(_PLACEMENTS):
                 corner, mask = self._place(rng, label)
@@ -114,7 +78,7 @@ class ShapeScenes:
         return np.clip(image, 0, 255).round().astype(np.uint8), objects
 
     def _place(self, rng: np.random.Generator, label: int) -> tuple[tuple[int, int], np.ndarray]:
-        """A random shape of a class: the row and column of its patch, and its coverage there."""
+        """Returns row and column of a random shape's patch, and the shape's coverage of it."""
         stretch = np.exp(rng.uniform(-1, 1) * np.log(_MOST_STRETCH) / 2)
         mirror = rng.choice((-1, 1))
         angle = rng.uniform(-_MOST_TURN, _MOST_TURN)
@@ -122,23 +86,20 @@ class ShapeScenes:
         outline = shape_drawing.OUTLINES[self.class_names[label]].transform(
             rotation @ np.diag((stretch * mirror, 1 / stretch))
         )
-        width, height = np.ptp(outline.border.real), np.ptp(outline.border.imag)
-        longer = rng.uniform(*self._object_size) * self._image_size
-        scale = longer / max(width, height)
-        width, height = width * scale, height * scale
-        extent = np.array((width, height))
-        x, y = rng.uniform(-extent * _OUTSIDE, self._image_size - extent * (1 - _OUTSIDE))
-        column, row = int(np.floor(x)), int(np.floor(y))
-        shift = complex(x - column, y - row) - scale * complex(
-            outline.border.real.min(), outline.border.imag.min()
-        )
-        patch = (int(np.ceil(height)) + 2, int(np.ceil(width)) + 2)
+        border = np.stack((outline.border.real, outline.border.imag))
+        extent = np.ptp(border, axis=1)
+        scale = rng.uniform(*self.object_size) * self.image_size / max(extent)
+        extent = extent * scale
+        corner = rng.uniform(-extent * _OUTSIDE, self.image_size - extent * (1 - _OUTSIDE))
+        column, row = np.floor(corner).astype(int).tolist()
+        shift = complex(*(corner - (column, row) - scale * border.min(axis=1)))
+        width, height = np.ceil(extent).astype(int) + 2
         placed = outline.transform(np.eye(2) * scale, shift)
-        return (row, column), shape_drawing.coverage(placed, patch)
+        return (row, column), shape_drawing.coverage(placed, (height, width))
 
 
 def _inside(corner: tuple[int, int], size: tuple[int, int], side: int) -> tuple[slice, slice]:
-    """The part of a patch that lies inside the picture."""
+    """Returns the part of a patch that lies inside the picture."""
     return tuple(
         slice(max(start, 0), min(start + length, side))
         for start, length in zip(corner, size, strict=True)
@@ -158,9 +119,8 @@ def _paint(rng: np.random.Generator, under: np.ndarray, mask: np.ndarray) -> np.
     covered = (under * alpha).sum(axis=(0, 1)) / alpha.sum()
     while True:
         first = shape_drawing.random_colour(rng, vivid=True)
-        second = first + (shape_drawing.random_colour(rng, vivid=True) - first) * rng.uniform(
-            0, _MOST_TEXTURE
-        )
+        other = shape_drawing.random_colour(rng, vivid=True)
+        second = first + (other - first) * rng.uniform(0, _MOST_TEXTURE)
         pattern = shape_drawing.texture(rng, mask.shape, first, second)
         mean = (pattern * alpha).sum(axis=(0, 1)) / alpha.sum()
         if np.linalg.norm(mean - covered) >= _LEAST_CONTRAST:

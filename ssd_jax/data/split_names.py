@@ -15,30 +15,28 @@ _CONVENTIONAL = re.compile(
 )
 
 
-def check(name: str) -> None:
-    """Refuses the name of a split that `records.open_source` could not open.
-
-    Raises:
-        ValueError: with the remedy, without a place.
-    """
+def check(name: str, where: str = "") -> None:
+    """Raises a ValueError for the name of a split that `records.open_source` could not open."""
     if name == "all":
-        raise ValueError("a split cannot be called 'all', which means every split: rename it")
+        raise ValueError(
+            f"{where}a split cannot be called 'all', which means every split: rename it"
+        )
     if not _OPENS.fullmatch(name):
         better = re.sub(r"[^\w-]+", "_", name).strip("_-")
         example = f", to {better!r} for example" if better and better != "all" else ""
         raise ValueError(
-            f"a split cannot be called {name!r}: rename it{example}; expected letters, digits, "
-            f"- and _"
+            f"{where}a split cannot be called {name!r}: rename it{example}; expected letters, "
+            f"digits, - and _"
         )
 
 
 def is_conventional(name: str) -> bool:
-    """Whether everybody calls splits so: train, val, valid, test, train2017, ..."""
+    """Returns whether it is a usual name of a split: train, val, valid, test, train2017, ..."""
     return _CONVENTIONAL.fullmatch(name) is not None
 
 
 def shared(pictures: Mapping[str, Set]) -> Iterator[str]:
-    """Says which splits share pictures, except trainval, which is made of others."""
+    """Yields which splits share pictures; trainval may, because it is made of others."""
     for (a, in_a), (b, in_b) in combinations(pictures.items(), 2):
         if in_a & in_b and "trainval" not in f"{a} {b}".lower():
             yield f"{a} and {b} share {len(in_a & in_b)} pictures"

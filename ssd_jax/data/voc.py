@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ssd_jax.data import examples, images, plain_files, split_names, voc_annotation, voc_layout
-from ssd_jax.data.class_names import check_chosen, checked
+from ssd_jax.data import examples, split_names, voc_annotation, voc_layout
+from ssd_jax.data.class_names import check_chosen, check_known, checked
 from ssd_jax.data.examples import Example, Object, Problems
 from ssd_jax.data.voc_annotation import AnnotatedObject, Annotation
 from ssd_jax.data.voc_lists import Item
@@ -62,22 +62,18 @@ class VocFolder:
         if not found:
             raise ValueError(self._why_no_objects(layout.annotations))
         self.class_names = tuple(class_names) or found
-        missing = [name for name in self.class_names if name not in found]
-        if drop_others and missing:  # or a misspelt class would be dropped itself
-            raise ValueError(
-                f"voc.VocFolder: expected classes among {', '.join(found)}, "
-                f"got {', '.join(missing)}"
-            )
+        if drop_others:  # or a misspelt class would be dropped itself
+            check_known(self.class_names, found, "voc.VocFolder")
         self.category_ids = tuple(range(1, len(self.class_names) + 1))
 
     def examples(self, split: str, problems: Problems) -> Iterator[Example]:
         """Yields what can be used of a split, in its order, and adds the rest to `problems`."""
-        for problem in self._splits[split].problems:
+        items, place, of_lists = self._splits[split]
+        for problem in of_lists:
             problems.add(problem.file, problem.reason, problem.where)
         seen = set()
-        for item in self._splits[split].items:
+        for item in items:
             if item.image_id in seen:
-                place = self._splits[split].place
                 problems.add(place, "listed more than once, used once", item.image_id)
                 continue
             seen.add(item.image_id)
@@ -94,43 +90,41 @@ class VocFolder:
             problems.add(item.expected_annotation, f"{names} are its pictures: move one away")
             return None
         (picture,) = item.pictures
-        try:
-            encoded = plain_files.read(picture)
-            height, width = images.decode(encoded).shape[:2]
-            orientation = images.orientation(encoded)
-            filename = item.image_id + picture.suffix
-            filename.encode()  # what is no Unicode cannot be written
-        except (OSError, ValueError) as error:
-            problems.add(picture, f"corrupt picture: {error}")
-            return None
         xml_path = item.annotations[0] if item.annotations else item.expected_annotation
-        annotation = self._annotations[item.annotations]
-        try:
-            if isinstance(annotation, Exception):
-                raise annotation
-            annotated_size = annotation.size or (height, width)
-            frame = examples.frame_of_annotations(annotated_size, (height, width), orientation)
-        except (OSError, ValueError) as error:
-            problems.add(xml_path, error)
-            return None
+        with problems.noted(picture):
+            filename = item.image_id + picture.suffix
+            image, upright_size, orientation = examples.read_picture(picture, filename)
+            with problems.noted(xml_path):
+                annotation = self._annotations[item.annotations]
+                if isinstance(annotation, Exception):
+                    raise annotation
+                size = annotation.size or upright_size
+                frame = examples.frame_of_annotations(size, upright_size, orientation)
+                return examples.make_example(
+                    image_id=item.image_id,
+                    filename=filename,
+                    image=image,
+                    upright_size=upright_size,
+                    annotated_size=size,
+                    frame=frame,
+                    objects=self._objects(xml_path, annotation, size, problems),
+                )
+        return None
 
+    def _objects(
+        self,
+        xml_path: pathlib.Path,
+        annotation: Annotation,
+        size: tuple[int, int],
+        problems: Problems,
+    ) -> list[Object]:
         objects = []
         for number, found in enumerate(annotation.objects, start=1):
             if self._drop_others and found.name and found.name not in self.class_names:
                 continue
-            try:
-                objects.append(self._object(found, annotated_size))
-            except ValueError as error:
-                problems.add(xml_path, error, f"object {number} ({found.name})")
-        return examples.make_example(
-            image_id=item.image_id,
-            filename=filename,
-            image=encoded,
-            upright_size=(height, width),
-            annotated_size=annotated_size,
-            frame=frame,
-            objects=objects,
-        )
+            with problems.noted(xml_path, f"object {number} ({found.name})"):
+                objects.append(self._object(found, size))
+        return objects
 
     def _object(self, found: AnnotatedObject, size: tuple[int, int]) -> Object:
         if found.defect:
@@ -148,27 +142,18 @@ class VocFolder:
         )
 
     def _read_annotations(self) -> dict[tuple[pathlib.Path, ...], Annotation | Exception]:
-        """Reads every annotation once, or why it cannot be read, by its paths."""
-        found: dict[tuple[pathlib.Path, ...], Annotation | Exception] = {}
-        for item in (item for split in self._splits.values() for item in split.items):
-            if item.annotations not in found:
-                try:
-                    found[item.annotations] = _read_annotation(item.annotations)
-                except (OSError, ValueError) as error:
-                    found[item.annotations] = error
-        return found
+        """Returns every annotation, or why it cannot be read, by its paths."""
+        paths = (item.annotations for split in self._splits.values() for item in split.items)
+        return {one: _read_annotation(one) for one in dict.fromkeys(paths)}
 
     def _collect_class_names(self) -> tuple[str, ...]:
         readable = (a for a in self._annotations.values() if not isinstance(a, Exception))
-        found = (item for annotation in readable for item in annotation.objects)
-        return tuple(sorted({item.name for item in found if _is_class(item.name)}))
+        names = {found.name for annotation in readable for found in annotation.objects}
+        return tuple(sorted(filter(_is_class, names)))
 
     def _why_no_objects(self, folder: pathlib.Path) -> str:
-        defects = {
-            paths[0]: found
-            for paths, found in self._annotations.items()
-            if paths and isinstance(found, Exception)
-        }
+        found = self._annotations.items()
+        defects = {paths[0]: x for paths, x in found if paths and isinstance(x, Exception)}
         message = f"voc.VocFolder: no object with a name in {folder}"
         if not any(self._annotations):
             message += ", which holds no XML of a picture"
@@ -178,13 +163,16 @@ class VocFolder:
         return message
 
 
-def _read_annotation(paths: tuple[pathlib.Path, ...]) -> Annotation:
+def _read_annotation(paths: tuple[pathlib.Path, ...]) -> Annotation | Exception:
     if not paths:
-        raise ValueError("missing annotation")
+        return ValueError("missing annotation")
     if len(paths) > 1:
         names = " and ".join(path.name for path in paths)
-        raise ValueError(f"{names} are annotations of one picture: move one away")
-    return voc_annotation.read(paths[0])
+        return ValueError(f"{names} are annotations of one picture: move one away")
+    try:
+        return voc_annotation.read(paths[0])
+    except (OSError, ValueError) as error:
+        return error
 
 
 def _is_class(name: str) -> bool:

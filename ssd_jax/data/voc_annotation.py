@@ -4,10 +4,11 @@ The root is `<annotation>`, or anything that holds an `<object>`. Objects may st
 An object has one `<name>` and one `<bndbox>`; the boxes of its `<part>`s belong to it and are not
 read. A box anywhere else, or a file without objects that holds more than VOC's own elements, is an
 error, because the picture would be learnt as background. `<filename>` and `<path>` are not read:
-tools write what the file was called elsewhere.
+tools write a name there that the file had elsewhere.
 
-`<difficult>` is 0 or 1; true, yes, false and no mean the same, and `Unspecified` is VOC's word for
-what nobody looked at, so 0. A size that is empty or 0 x 0 is unknown. Numbers are decimal.
+`<difficult>` is 0 or 1; true, yes, false and no mean the same, and so does `Unspecified`, VOC's
+word for an object that nobody judged: 0. A size that is empty or 0 x 0 is unknown. Numbers are
+decimal.
 """
 
 import math
@@ -20,7 +21,6 @@ from xml.etree import ElementTree
 from ssd_jax.data import class_names, plain_files, xml_tree
 
 _MOST_BYTES = 64 << 20
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _FLAGS = {
     **dict.fromkeys(("", "0", "false", "no", "unspecified"), False),
@@ -34,8 +34,8 @@ class AnnotatedObject(NamedTuple):
     """One object as it is written."""
 
     name: str  # as far as there is one
-    corners: tuple[float, float, float, float]
-    difficult: bool
+    corners: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    difficult: bool = False
     defect: str = ""  # what makes it unusable
 
 
@@ -76,15 +76,13 @@ def _objects(element: ElementTree.Element) -> Iterator[ElementTree.Element]:
 
 
 def _object(element: ElementTree.Element) -> AnnotatedObject:
-    name, corners, difficult, defect = "", (0.0, 0.0, 0.0, 0.0), False, ""
+    name = ""
     try:
         name = (_text(element, "name") or "").strip()
         name = class_names.checked(name)
-        corners = _corners(element)
-        difficult = _flag(element, "difficult")
+        return AnnotatedObject(name, _corners(element), _flag(element, "difficult"))
     except ValueError as error:
-        defect = str(error)
-    return AnnotatedObject(name, corners, difficult, defect)
+        return AnnotatedObject(name, defect=str(error))
 
 
 def _corners(element: ElementTree.Element) -> tuple[float, float, float, float]:
@@ -96,17 +94,14 @@ def _corners(element: ElementTree.Element) -> tuple[float, float, float, float]:
         raise ValueError("expected one <bndbox>, got another one inside")
     if box is None:
         raise ValueError("no bndbox")
-    x_min, y_min, x_max, y_max = (_number(box, tag) for tag in _CORNERS)
-    return x_min, y_min, x_max, y_max
+    return tuple(_number(box, tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
 
 
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:
-    size = _only(root, "size")
-    if size is None:
+    size, tags = _only(root, "size"), ("height", "width")
+    if size is None or not any((_text(size, tag) or "").strip() for tag in tags):
         return None
-    if not any((_text(size, tag) or "").strip() for tag in ("height", "width")):
-        return None
-    height, width = (_number(size, tag) for tag in ("height", "width"))
+    height, width = (_number(size, tag) for tag in tags)
     if not (height.is_integer() and width.is_integer()):
         raise ValueError(f"expected whole numbers in <size>, got {width:g} x {height:g}")
     return (int(height), int(width)) if height or width else None

@@ -5,13 +5,13 @@ Pictures and annotations are found, in upper or lower case,
 - in JPEGImages and Annotations (VOC), or images and annotations, annots, labels or xmls (Kaggle);
 - side by side in one folder (labelImg, Roboflow), or one kind there and one in such a folder.
 
-Such a folder is the source itself, or the only one in it (a VOCdevkit); or every folder in the
-source is one and is called train, valid, test or the like, and is a split then. Folders of other
-names with pictures and annotations side by side are one split together.
+Such a folder is the source itself, or the only one in it (a VOCdevkit). Where every folder in the
+source is one and is called train, valid, test or the like, each is a split. Folders of other names
+with pictures and annotations side by side are one split together.
 
 A picture belongs to the annotation of the same path without suffix. What is left without a partner
-is paired where exactly one of each has the same path but for upper and lower case, or the same name
-in another folder.
+is paired where exactly one picture and one annotation have the same path but for upper and lower
+case, or the same name in different folders.
 
 Splits are lists (`voc_lists`), or folders called so; a source without either is one split, `train`.
 """
@@ -60,10 +60,10 @@ def find(source: pathlib.Path) -> Layout:
     Raises:
         ValueError: where it is not in VOC's format, or can be read in more than one way.
     """
-    part = _part(source) if source.is_dir() else None
-    if part is not None:
+    if source.is_dir() and (part := _part(source)):
         return _one_part(part)
-    parts = [found for path in _subfolders(source) if (found := _part(path)) is not None]
+    inside = plain_files.subfolders(source) if source.is_dir() else []
+    parts = [part for path in inside if (part := _part(path))]
     named = [part for part in parts if split_names.is_conventional(part.folder.name)]
     if named and len(named) < len(parts):
         others = ", ".join(part.folder.name for part in parts if part not in named)
@@ -85,12 +85,10 @@ def find(source: pathlib.Path) -> Layout:
 
 
 def _part(folder: pathlib.Path) -> _Part | None:
-    by_name = defaultdict(list)
-    for path in _subfolders(folder):
-        by_name[path.name.lower()].append(path)
+    subfolders = plain_files.subfolders(folder)
     for picture_names, annotation_names in _FOLDERS:
-        pictures = [path for name in picture_names for path in by_name[name]]
-        annotations = [path for name in annotation_names for path in by_name[name]]
+        pictures = [path for path in subfolders if path.name.lower() in picture_names]
+        annotations = [path for path in subfolders if path.name.lower() in annotation_names]
         if pictures and annotations:
             for found in (pictures, annotations):
                 if len(found) > 1:
@@ -101,12 +99,10 @@ def _part(folder: pathlib.Path) -> _Part | None:
                     )
             return _Part(folder, pictures[0], annotations[0])
     inside = [path for path in folder.iterdir() if not plain_files.is_left_behind(path.name)]
-    has_pictures = any(images.is_picture_name(path) for path in inside)
-    has_annotations = any(_is_annotation_name(path) for path in inside)
+    has_pictures = any(map(images.is_picture_name, inside))
+    has_annotations = any(map(_is_annotation_name, inside))
     if has_pictures and has_annotations:
         return _Part(folder, folder, folder)
-    pictures = [path for name in _PICTURES for path in by_name[name]]
-    annotations = [path for name in _ANNOTATIONS for path in by_name[name]]
     if len(pictures) == 1 and has_annotations:
         return _Part(folder, pictures[0], folder)
     if len(annotations) == 1 and has_pictures:
@@ -130,7 +126,7 @@ def _splits_without_lists(
     """Takes folders that are called so as splits, and a source without any as one split."""
     by_folder = defaultdict(list)
     for image_id, item in items.items():
-        by_folder[image_id.partition("/")[0] if "/" in image_id else ""].append(item)
+        by_folder[image_id.rpartition("/")[0].partition("/")[0]].append(item)
     named = [name for name in by_folder if split_names.is_conventional(name)]
     if named and len(named) == len(by_folder):
         notes.append(f"the folders {', '.join(named)} are splits")
@@ -161,13 +157,9 @@ def _items(part: _Part, notes: list[str]) -> dict[str, Item]:
     """Pairs the pictures of a folder with its annotations, by id and in the order of ids."""
     pictures = _by_id(part.pictures, images.is_picture_name)
     annotations = _by_id(part.annotations, _is_annotation_name)
-    ignored = [
-        path.name
-        for path in part.annotations.iterdir()
-        if not part.is_flat and path.is_file() and not _is_annotation_name(path)
-        if not path.name.startswith(".")
-    ]
-    if ignored:
+    beside = () if part.is_flat else part.annotations.iterdir()
+    ignored = [p.name for p in beside if p.is_file() and not _is_annotation_name(p)]
+    if ignored := [name for name in ignored if not name.startswith(".")]:
         notes.append(
             f"left out: {len(ignored)} files in {part.annotations} that are not XML, such as "
             f"{min(ignored)}"
@@ -220,10 +212,6 @@ def _by_id(
 
 def _is_annotation_name(path: pathlib.PurePath) -> bool:
     return path.suffix.lower() == ".xml"
-
-
-def _subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
-    return plain_files.subfolders(folder) if folder.is_dir() else []
 
 
 def _names(parts: Iterable[_Part]) -> str:

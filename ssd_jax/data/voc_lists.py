@@ -2,9 +2,9 @@
 
 They stand in ImageSets/Main, in ImageSets, or beside the pictures' folder where they are called
 train.txt, val.txt, test.txt or the like. A line is the name of a picture, with or without its
-suffix, or a path, and may stand in quotes (CVAT). Paths of another machine are read without what
-stands before the picture's folder, where that is the same in the whole list. A name that ends in
-" 1" is a name first: only where no picture is called so is it a second column.
+suffix, or a path, and may stand in quotes (CVAT). Paths of another machine are read without their
+part before the picture's folder, if that is the same in the whole list. A name that ends in " 1" is
+a name first, and a name with a second column only if no picture is called so.
 
 A list of lines `NAME 1`, `NAME 0` and `NAME -1` that is called CLASS_SPLIT.txt beside a SPLIT.txt
 is one of VOC's lists of a class, and not a split. Under any other name it is an error, and so is an
@@ -13,7 +13,7 @@ empty list: a split would grow or vanish in silence.
 
 import pathlib
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -55,14 +55,14 @@ def find(
     annotations: pathlib.Path,
     notes: list[str],
 ) -> dict[str, Split]:
-    """Reads the lists of a folder: its splits by name, none without lists.
+    """Returns the splits that lists name, {} without lists.
 
     Args:
         folder: the folder that holds ImageSets.
         items: all that can be listed, by id.
         pictures: the folder of their pictures.
         annotations: the folder of their annotations.
-        notes: gets what was recognised and left out.
+        notes: what is recognised or left out is added here.
 
     Raises:
         ValueError: where a list is empty, is not one, or cannot be a split.
@@ -102,20 +102,19 @@ class _Names:
                 self._items.setdefault(path.relative_to(pictures).as_posix(), chosen)
             for path in item.annotations:
                 self._items.setdefault(path.relative_to(annotations).as_posix(), item)
-        folded = defaultdict(list)
-        for name, item in self._items.items():
-            folded[name.casefold()].append(item)
-        self._folded = {name: found[0] for name, found in folded.items() if len(found) == 1}
+        times = Counter(map(str.casefold, self._items))
+        folded = ((name.casefold(), item) for name, item in self._items.items())
+        self._folded = {name: item for name, item in folded if times[name] == 1}
 
     def read(self, path: pathlib.Path) -> list[_Line]:
         lines = enumerate(map(str.strip, plain_files.read_lines(path)), start=1)
         return [self._find(number, text) for number, text in lines if text]
 
     def _find(self, number: int, text: str) -> _Line:
-        quoted = text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text
-        if item := self._one(text) or self._one(quoted):
+        unquoted = text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text
+        if item := self._one(text) or self._one(unquoted):
             return _Line(number, text, item)
-        folders = quoted.replace("\\", "/").split("/")
+        folders = unquoted.replace("\\", "/").split("/")
         for k in range(len(folders)):
             if item := self._one("/".join(folders[k:])):
                 prefix = tuple(name for name in folders[:k] if name not in (".", ""))
@@ -127,13 +126,14 @@ class _Names:
 
 
 def _find_files(folder: pathlib.Path, notes: list[str]) -> list[pathlib.Path]:
-    beside = [path for path in _lists_in(folder) if split_names.is_conventional(path.stem)]
+    beside = plain_files.files_ending(folder, ".txt")
+    beside = [path for path in beside if split_names.is_conventional(path.stem)]
     image_sets = _folder_called("imagesets", folder)
     if image_sets is None:
         return beside
     main = _folder_called("main", image_sets)
-    in_main = _lists_in(main) if main else []
-    in_image_sets = _lists_in(image_sets)
+    in_main = plain_files.files_ending(main, ".txt") if main else []
+    in_image_sets = plain_files.files_ending(image_sets, ".txt")
     if in_main and in_image_sets:
         raise ValueError(
             f"voc.VocFolder: lists of splits stand in {main} and in {image_sets}; move those of "
@@ -151,14 +151,6 @@ def _find_files(folder: pathlib.Path, notes: list[str]) -> list[pathlib.Path]:
     return beside
 
 
-def _lists_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() == ".txt" and not path.name.startswith(".") and not path.is_dir()
-    )
-
-
 def _folder_called(name: str, folder: pathlib.Path) -> pathlib.Path | None:
     found = [path for path in plain_files.subfolders(folder) if path.name.lower() == name]
     if len(found) > 1:
@@ -173,10 +165,7 @@ def _is_flagged(line: _Line) -> bool:
 
 
 def _check(path: pathlib.Path, lines: list[_Line]) -> None:
-    try:
-        split_names.check(path.stem)
-    except ValueError as error:
-        raise ValueError(f"voc.VocFolder: {path}: {error}") from None
+    split_names.check(path.stem, f"voc.VocFolder: {path}: ")
     if not lines:
         raise ValueError(
             f"voc.VocFolder: {path} lists no picture; fill it, or move it away for no split "
@@ -203,11 +192,8 @@ def _resolve(
         if line.item is None:
             problems.add(path, _reason(line), f"line {line.number}")
         elif len(foreign) > 1 and line.prefix in foreign:
-            problems.add(
-                path,
-                f"{line.text!r} names a picture in a folder that is not here",
-                f"line {line.number}",
-            )
+            reason = f"{line.text!r} names a picture in a folder that is not here"
+            problems.add(path, reason, f"line {line.number}")
         else:
             found.append(line.item)
     if not found:

@@ -1,4 +1,4 @@
-"""The convolutions that score the classes, whose size and order are those of the classes."""
+"""The convolutions that score the classes: their size and order are those of the classes."""
 
 import re
 from collections.abc import Sequence
@@ -16,15 +16,9 @@ def is_class_head(name: str) -> bool:
 
 
 def class_places(trained: config.Experiment, ours: config.Experiment) -> tuple[int, ...] | None:
-    """Returns which logits of a trained detector are those of another one, in its order.
+    """Returns the logit of the trained detector for each of ours, background included.
 
-    Args:
-        trained: of the one that has learned.
-        ours: of the one that is to begin with it.
-
-    Returns:
-        A number for each of our logits, background included; None where the classes are others.
-        Where either does not name its classes, only their number is known.
+    None stands for other classes. Where either does not name its classes, their number decides.
     """
     if not (trained.class_names and ours.class_names):
         num_classes = trained.model.num_classes

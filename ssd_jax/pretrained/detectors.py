@@ -12,10 +12,10 @@ from jaxtyping import PyTree
 from ssd_jax import config, detectors
 from ssd_jax.pretrained import class_names, mobilenet_ssd, refinedet, ssd
 from ssd_jax.pretrained.class_heads import is_class_head
-from ssd_jax.pretrained.released import Released
+from ssd_jax.pretrained.released import Released, listed
 
-# What import_weights takes, by the network's name. The boxes of VOC and of COCO are the same arrays
-# to a file, so that its owner has to say.
+# The files that import_weights takes, by the network's name. In a file the boxes of VOC and of COCO
+# are the same arrays, so its owner has to tell them apart.
 FAMILIES: Mapping[str, tuple[Released, ...]] = {
     "ssd300_voc": (ssd.CAFFE[300], ssd.PORT),
     "ssd300_coco": (ssd.CAFFE[300], ssd.PORT, ssd.TORCHVISION),
@@ -26,9 +26,8 @@ FAMILIES: Mapping[str, tuple[Released, ...]] = {
     "refinedet512": (refinedet.CAFFE, refinedet.PORT),
 }
 
-# What the files of a data set score, background included: COCO's numbers go to 90.
+# The number of classes that a data set's files score, background included: COCO's go to 90.
 _SCORED = {"voc": (21,), "coco": (81, 91)}
-_SHOWN = 5
 
 
 class Imported(NamedTuple):
@@ -44,7 +43,7 @@ class Imported(NamedTuple):
 
 
 def find(arrays: Mapping[str, np.ndarray], model: str) -> Released:
-    """Returns whose file it is.
+    """Returns the family of a file.
 
     Raises:
         ValueError: for an unknown model, or arrays of none of its families.
@@ -59,7 +58,7 @@ def find(arrays: Mapping[str, np.ndarray], model: str) -> Released:
     )
     raise ValueError(
         f"pretrained: as {model} these files are known: {known}. This one has "
-        f"{', '.join(list(arrays)[:_SHOWN])} and {max(len(arrays) - _SHOWN, 0)} more"
+        f"{listed(list(arrays))}"
     )
 
 
@@ -75,12 +74,12 @@ def convert(
 
     Args:
         arrays: of the file.
-        family: whose it is.
+        family: of the file.
         experiment: of the network as configured here, with the family's overrides; its input and
             its classes are filled in.
-        names: of the classes, without background, in the order of the file's; () for
+        names: of the classes, without background, in the file's order; () for
             `class_names.released`. Classes called `class_names.NOBODY` are not reported; their
-            logits stay, so that the scores of the others are the file's.
+            logits stay, so that the others have the file's scores.
         allow_partial: leave the class heads fresh where the file has another number of classes.
 
     Raises:
@@ -105,16 +104,16 @@ def convert(
         )
     kept = _check_names(names)
     unreported = tuple(i for i, name in enumerate(names, start=1) if name == class_names.NOBODY)
+    if is_partial:
+        num_ours, unreported = len(kept) + 1, ()
+    else:
+        num_ours = num_classes
     experiment = dataclasses.replace(
         experiment,
         input=family.input,
         class_names=kept,
-        model=dataclasses.replace(
-            experiment.model, num_classes=len(kept) + 1 if is_partial else num_classes
-        ),
-        decoder=dataclasses.replace(
-            experiment.decoder, unreported=() if is_partial else unreported
-        ),
+        model=dataclasses.replace(experiment.model, num_classes=num_ours),
+        decoder=dataclasses.replace(experiment.decoder, unreported=unreported),
     )
     detector = detectors.build(experiment)
     shapes = jax.eval_shape(detector.init, jax.random.key(0))
@@ -122,11 +121,11 @@ def convert(
     fresh = tuple(name for name in ours if is_partial and is_class_head(name))
     _check_shapes(family, theirs, {n: x.shape for n, x in ours.items() if n not in fresh})
     values = {name: theirs[name] for name in ours if name not in fresh}
+    used = family.used_for(values)
     if fresh:
-        fresh_variables = jax.jit(detector.init)(jax.random.key(0))
-        made = flax.traverse_util.flatten_dict(fresh_variables, sep="/")
+        made = jax.jit(detector.init)(jax.random.key(0))
+        made = flax.traverse_util.flatten_dict(made, sep="/")
         values |= {name: np.asarray(made[name]) for name in fresh}
-    used = family.used_for(set(values) - set(fresh))
     return Imported(
         family,
         experiment,
@@ -139,25 +138,21 @@ def convert(
 
 
 def check_classes(model: str, imported: Imported) -> None:
-    """Checks that a file whose classes nobody named is of the data set that its model is of.
+    """Raises a ValueError for a file without named classes that another model's data set fits.
 
-    Raises:
-        ValueError: where it scores as many classes as another model's files, which have the same
-            arrays and other default boxes.
+    The files of that model have the same arrays and other default boxes; it is known by the number
+    of classes that it scores.
     """
-
-    def scored(name: str) -> tuple[int, ...]:
-        return _SCORED.get(name.rpartition("_")[2], ())
-
-    others = [
+    fitting = [
         name
         for name, families in FAMILIES.items()
-        if imported.family in families and imported.num_scored in scored(name)
+        if imported.family in families
+        and imported.num_scored in _SCORED.get(name.rpartition("_")[2], ())
     ]
-    if others and model not in others:
+    if fitting and model not in fitting:
         raise ValueError(
             f"--model: this file scores {imported.num_scored - 1} classes, as "
-            f"{' and '.join(others)} does, and {model} has other default boxes. Name the classes "
+            f"{' and '.join(fitting)} does, and {model} has other default boxes. Name the classes "
             f"with --classes if the file was trained on those of {model}"
         )
 
@@ -175,20 +170,17 @@ def _check_names(names: Sequence[str]) -> tuple[str, ...]:
 def _check_shapes(
     family: Released, theirs: Mapping[str, np.ndarray], ours: Mapping[str, tuple[int, ...]]
 ) -> None:
+    if lacking := [name for name in ours if name not in theirs]:
+        raise ValueError(
+            f"pretrained: {family.name} has nothing for {listed(lacking)} of this config; is this "
+            "the right --model?"
+        )
     wrong = [
         f"{family.table[name].theirs} is {theirs[name].shape}, our {name} is {shape}"
         for name, shape in ours.items()
-        if name in theirs and theirs[name].shape != shape
+        if theirs[name].shape != shape
     ]
-    lacking = [name for name in ours if name not in theirs]
-    if lacking:
-        raise ValueError(
-            f"pretrained: {family.name} has nothing for {', '.join(lacking[:_SHOWN])} of this "
-            "config; is this the right --model?"
-        )
     if wrong:
-        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise ValueError(
-            f"pretrained: {family.name}, as [rows, columns, in, out]: "
-            f"{'; '.join(wrong[:_SHOWN])}{more}"
+            f"pretrained: {family.name}, as [rows, columns, in, out]: {listed(wrong, '; ')}"
         )

@@ -17,18 +17,9 @@ from ssd_jax.checkpoints import detector_file
 from ssd_jax.checkpoints.trained import load
 from ssd_jax.pretrained import known
 from ssd_jax.pretrained.class_heads import choose, class_places, is_class_head
-from ssd_jax.pretrained.released import without_prefix
+from ssd_jax.pretrained.released import listed, without_prefix
 
 log = logging.getLogger(__name__)
-
-_SHOWN = 5
-
-
-class _Source(NamedTuple):
-    """What a run begins with."""
-
-    values: dict[str, np.ndarray]  # under our names
-    trained: config.Experiment | None = None  # of a whole detector
 
 
 class Fit(NamedTuple):
@@ -45,20 +36,21 @@ class Fit(NamedTuple):
 
 
 def initialize(variables: PyTree, source: str, experiment: config.Experiment) -> tuple[PyTree, Fit]:
-    """Returns variables in which other weights stand in the place of fresh ones, and an account.
+    """Returns variables in which other weights replace fresh ones, and an account.
+
+    A file's first convolution is adapted to the order of the channels and the scale of the pixels;
+    it cannot be to their mean. Class heads for other classes are left fresh, and those for the same
+    ones take this detector's order. Any other array of another shape is an error, unless
+    `experiment.init_partial`. `experiment.init_only` names the arrays to take.
 
     Args:
         variables: fresh, of the detector.
         source: a workdir of this project, a file of `launch.import_weights`, or a file of one of
             `known.FAMILIES`.
-        experiment: of the detector; its input must be what the weights were trained on. The order
-            of the channels and the scale of a file's first convolution are adapted; the mean cannot
-            be. Class heads for other classes are left fresh, and those for the same ones in another
-            order take this detector's; any other array of another shape is an error, unless
-            `experiment.init_partial`. `experiment.init_only` names what to take.
+        experiment: of the detector.
 
     Raises:
-        ValueError: where the source cannot be read, an array or nothing of it fits, or it was
+        ValueError: where the source cannot be read, an array does not fit or none does, or it was
             trained on another normalisation of the pixels.
     """
     path = pathlib.Path(source).expanduser()
@@ -95,14 +87,13 @@ def initialize(variables: PyTree, source: str, experiment: config.Experiment) ->
     if misfits and not experiment.init_partial:
         raise ValueError(
             f"config.init_from: {len(misfits)} arrays of {source} have another shape than this "
-            f"detector's: {'; '.join(misfits[:_SHOWN])}. Name what to take with config.init_only, "
-            "or leave these fresh with config.init_partial"
+            f"detector's: {listed(misfits, '; ')}. Name those to take with config.init_only, or "
+            "leave these fresh with config.init_partial"
         )
     if not fits:
-        theirs, ours = (", ".join(list(names)[:_SHOWN]) for names in (values, flat))
         raise ValueError(
-            f"config.init_from: nothing of {source} fits this detector; it has {theirs}, ...; "
-            f"the detector has {ours}, ..."
+            f"config.init_from: nothing of {source} fits this detector; it has "
+            f"{listed(list(values))}; the detector has {listed(list(flat))}"
         )
     return flax.traverse_util.unflatten_dict(flat | fits, sep="/"), fit
 
@@ -111,24 +102,23 @@ def _asked(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
     """Returns the arrays that patterns of paths ask for, parameters and statistics."""
     if not patterns:
         return list(names)
-    found, matched = [], set()
-    for name in names:
-        path = name.split("/", 1)[1]
-        hits = [pattern for pattern in patterns if fnmatch.fnmatchcase(path, pattern)]
-        matched.update(hits)
-        if hits:
-            found.append(name)
-    if missed := [pattern for pattern in patterns if pattern not in matched]:
+    paths = {name: name.partition("/")[2] for name in names}
+    hits = {
+        pattern: {name for name, path in paths.items() if fnmatch.fnmatchcase(path, pattern)}
+        for pattern in patterns
+    }
+    if missed := [pattern for pattern, found in hits.items() if not found]:
         raise ValueError(
             f"config.init_only: {', '.join(missed)} matches no parameter of this detector"
         )
-    return found
+    found = set().union(*hits.values())
+    return [name for name in paths if name in found]
 
 
 def report(fit: Fit, source: str) -> None:
-    """Says in the log what was loaded and what was not."""
+    """Logs which arrays were loaded, and which were not."""
     log.info("Loaded %d arrays of %s", len(fit.loaded), source)
-    theirs = f" ({_listed(fit.their_classes)})" if fit.their_classes else ""
+    theirs = f" ({listed(fit.their_classes)})" if fit.their_classes else ""
     for heading, names in (
         (f"class heads begin anew, for other classes than theirs{theirs}", fit.classes),
         ("class heads take the order of this detector's classes", fit.reordered),
@@ -138,28 +128,20 @@ def report(fit: Fit, source: str) -> None:
         ("in it and not used", fit.unused),
     ):
         if names:
-            log.info("  %d %s: %s", len(names), heading, _listed(names))
+            log.info("  %d %s: %s", len(names), heading, listed(names))
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
-
-
-def _read(path: pathlib.Path, experiment: config.Experiment) -> _Source:
-    """Returns a source's arrays, and its config if it is a detector."""
+def _read(
+    path: pathlib.Path, experiment: config.Experiment
+) -> tuple[dict[str, np.ndarray], config.Experiment | None]:
+    """Returns a source's arrays under our names, and its config if it is a whole detector."""
     if path.is_dir():
-        return _detector(path, *load(path), experiment)
-    arrays = files.read(path)
-    if detector_file.is_one(arrays):
+        trained, variables = load(path)
+    else:
+        arrays = files.read(path)
+        if not detector_file.is_one(arrays):
+            return _file(path, arrays, experiment), None
         trained, variables = detector_file.of_arrays(arrays, str(path))
-        return _detector(path, trained, variables, experiment)
-    return _Source(_file(path, arrays, experiment))
-
-
-def _detector(
-    path: pathlib.Path, trained: config.Experiment, variables: PyTree, experiment: config.Experiment
-) -> _Source:
     if trained.input != experiment.input:
         raise ValueError(
             f"config.input: {experiment.input}, but the weights of {path} were trained on "
@@ -170,7 +152,7 @@ def _detector(
             f"config.model.folded: {experiment.model.folded}, but the weights of {path} have "
             f"{trained.model.folded}: BatchNorm is worked into the convolutions of one of them"
         )
-    return _Source(flax.traverse_util.flatten_dict(variables, sep="/"), trained)
+    return flax.traverse_util.flatten_dict(variables, sep="/"), trained
 
 
 def _file(
@@ -183,8 +165,8 @@ def _file(
     if family is None:
         names = ", ".join(family.name for family in known.FAMILIES)
         raise ValueError(
-            f"pretrained: {path} is none of the files that are known here ({names}); its first "
-            f"arrays are {', '.join(list(values)[:_SHOWN])}"
+            f"pretrained: {path} is none of the files that are known here ({names}); its arrays "
+            f"are {listed(list(values))}"
         )
     for name, released in family.settings.items():
         ours = operator.attrgetter(name)(experiment.model)
@@ -193,6 +175,5 @@ def _file(
             log.warning(message, name, ours, released)
     converted = family.convert(values, experiment.input)
     used = set(family.used)
-    # Under their own names, so that the account lists them.
-    rest = {name: value for name, value in values.items() if name not in used}
-    return converted | rest
+    # The others keep their names, for the account.
+    return converted | {name: value for name, value in values.items() if name not in used}

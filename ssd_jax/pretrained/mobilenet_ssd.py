@@ -6,50 +6,40 @@ import numpy as np
 
 from ssd_jax.detectors.input import Input
 from ssd_jax.models.mobilenet_v1 import FEATURES
-from ssd_jax.pretrained.released import Entry, Released, caffe_conv, caffe_norm, from_oihw
+from ssd_jax.pretrained.released import Entry, Released, caffe_conv, caffe_layer, from_oihw
 
-_NUM_EXTRAS = 4
 # The prototxt multiplies by .007843.
 INPUT = Input((127.5,) * 3, (1 / 0.007843,) * 3, "bgr")
 
 
-def _layers() -> dict[str, str]:
-    """Ours by Caffe's name."""
-    layers = {"backbone/conv0": "conv0"}
-    for i in range(1, len(FEATURES)):
-        layers[f"backbone/conv{i}_depthwise"] = f"conv{i}/dw"
-        layers[f"backbone/conv{i}_pointwise"] = f"conv{i}"
-    for i in range(1, _NUM_EXTRAS + 1):
-        layers[f"extra{i}/squeeze"] = f"conv{i + 13}_1"
-        layers[f"extra{i}/expand"] = f"conv{i + 13}_2"
-    return layers
-
-
 def _table(layer: Callable[[str, str], dict[str, Entry]]) -> dict[str, Entry]:
-    table: dict[str, Entry] = {}
-    for ours, theirs in _layers().items():
-        table |= layer(ours, theirs)
-    sources = ["conv11", "conv13", *(f"conv{i + 13}_2" for i in range(1, _NUM_EXTRAS + 1))]
+    table = layer("backbone/conv0", "conv0")
+    for i in range(1, len(FEATURES)):
+        table |= layer(f"backbone/conv{i}_depthwise", f"conv{i}/dw")
+        table |= layer(f"backbone/conv{i}_pointwise", f"conv{i}")
+    sources = ["conv11", "conv13"]
+    for i in range(1, 5):
+        table |= layer(f"extra{i}/squeeze", f"conv{i + 13}_1")
+        table |= layer(f"extra{i}/expand", f"conv{i + 13}_2")
+        sources.append(f"conv{i + 13}_2")
     for i, source in enumerate(sources, start=1):
-        table |= caffe_conv(f"params/head{i}/offsets", f"{source}_mbox_loc")
-        table |= caffe_conv(f"params/head{i}/logits", f"{source}_mbox_conf")
+        table |= caffe_conv(f"head{i}/offsets", f"{source}_mbox_loc")
+        table |= caffe_conv(f"head{i}/logits", f"{source}_mbox_conf")
     return table
 
 
 def _trained(ours: str, theirs: str) -> dict[str, Entry]:
-    kernel = {f"params/{ours}/conv/kernel": Entry(f"{theirs}/0", from_oihw)}
-    return kernel | caffe_norm(f"{ours}/bn", f"{theirs}/bn", f"{theirs}/scale")
+    return caffe_layer(ours, theirs, f"{theirs}/bn", f"{theirs}/scale")
 
 
 def _deployed(ours: str, theirs: str) -> dict[str, Entry]:
-    """BatchNorm is worked into the convolution; of it a bias is left."""
+    """BatchNorm is worked into the convolution; a bias is left of it."""
     return {
         f"params/{ours}/conv/kernel": Entry(f"{theirs}/0", from_oihw),
         f"params/{ours}/bn/bias": Entry(f"{theirs}/1", np.ravel),
     }
 
 
-_FIRST = "params/backbone/conv0/conv/kernel"
 # Caffe's own epsilon.
 _OVERRIDES = {"config.model.batch_norm_epsilon": 1e-5, "config.decoder.pre_nms_top_k": 100}
 
@@ -57,7 +47,6 @@ TRAINED = Released(
     name="MobileNet-SSD of Caffe",
     signature=("conv11_mbox_loc/0", "conv17_2_mbox_conf/0", "conv0/bn/0"),
     table=_table(_trained),
-    first=_FIRST,
     input=INPUT,
     overrides=_OVERRIDES,
 )
@@ -65,7 +54,6 @@ DEPLOYED = Released(
     name="MobileNet-SSD of Caffe, deployed",
     signature=("conv11_mbox_loc/0", "conv17_2_mbox_conf/0", "conv0/1"),
     table=_table(_deployed),
-    first=_FIRST,
     input=INPUT,
     overrides=_OVERRIDES | {"config.model.folded": True},
 )

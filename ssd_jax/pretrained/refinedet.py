@@ -7,59 +7,54 @@ from ssd_jax.pretrained.released import Entry, Released, caffe_conv, from_iohw, 
 from ssd_jax.pretrained.ssd import CAFFE_INPUT, PORT_INPUT
 
 _MAPS = 4
-_FIRST = "params/backbone/conv1_1/conv/kernel"
 
 
 def _caffe() -> Released:
     table = dict(vgg16.CAFFE_REDUCED.table)
     for source in ("conv4_3_norm", "conv5_3_norm"):
         table[f"params/{source}/scale"] = Entry(f"{source}/0", np.ravel)
-    table |= caffe_conv("params/extra1/squeeze/conv", "conv6_1")
-    table |= caffe_conv("params/extra1/expand/conv", "conv6_2")
+    table |= caffe_conv("extra1/squeeze/conv", "conv6_1")
+    table |= caffe_conv("extra1/expand/conv", "conv6_2")
     for i, source in enumerate(("conv4_3_norm", "conv5_3_norm", "fc7", "conv6_2"), start=1):
-        table |= caffe_conv(f"params/arm{i}_offsets", f"{source}_mbox_loc")
-        table |= caffe_conv(f"params/arm{i}_logits", f"{source}_mbox_conf")
+        table |= caffe_conv(f"arm{i}_offsets", f"{source}_mbox_loc")
+        table |= caffe_conv(f"arm{i}_logits", f"{source}_mbox_conf")
         level = i + 2  # P3 is read off conv4_3
         for ours, theirs in (("conv1", "TL{}_1"), ("conv2", "TL{}_2"), ("conv3", "P{}")):
-            table |= caffe_conv(f"params/tcb{i}/{ours}/conv", theirs.format(level))
+            table |= caffe_conv(f"tcb{i}/{ours}/conv", theirs.format(level))
         if i < _MAPS:
-            table[f"params/tcb{i}/up/kernel"] = Entry(f"P{level + 1}-up/0", from_iohw)
-            table[f"params/tcb{i}/up/bias"] = Entry(f"P{level + 1}-up/1", np.ravel)
-        table |= caffe_conv(f"params/head{i}/offsets", f"P{level}_mbox_loc")
-        table |= caffe_conv(f"params/head{i}/logits", f"P{level}_mbox_conf")
+            table |= caffe_conv(f"tcb{i}/up", f"P{level + 1}-up", from_iohw)
+        table |= caffe_conv(f"head{i}/offsets", f"P{level}_mbox_loc")
+        table |= caffe_conv(f"head{i}/logits", f"P{level}_mbox_conf")
     return Released(
         name="RefineDet of Caffe",
         signature=("conv4_3_norm_mbox_conf/0", "P3_mbox_conf/0"),
         table=table,
-        first=_FIRST,
         input=CAFFE_INPUT,
     )
 
 
 def _port() -> Released:
-    table = vgg16.with_prefix(vgg16.TORCH_REDUCED.table, "vgg.")
+    table = vgg16.reduced("vgg.")
     for source in ("conv4_3", "conv5_3"):
         table[f"params/{source}_norm/scale"] = Entry(f"{source}_L2Norm.weight")
-    table |= torch_conv("params/extra1/squeeze/conv", "extras.0")
-    table |= torch_conv("params/extra1/expand/conv", "extras.1")
+    table |= torch_conv("extra1/squeeze/conv", "extras.0")
+    table |= torch_conv("extra1/expand/conv", "extras.1")
     for i in range(_MAPS):
-        ours = f"params/tcb{i + 1}"
+        ours = f"tcb{i + 1}"
         # Lists of modules, three of a block's first two convolutions and of its last one.
         table |= torch_conv(f"{ours}/conv1/conv", f"tcb0.{3 * i}")
         table |= torch_conv(f"{ours}/conv2/conv", f"tcb0.{3 * i + 2}")
         table |= torch_conv(f"{ours}/conv3/conv", f"tcb2.{3 * i + 1}")
         if i < _MAPS - 1:
-            table[f"{ours}/up/kernel"] = Entry(f"tcb1.{i}.weight", from_iohw)
-            table[f"{ours}/up/bias"] = Entry(f"tcb1.{i}.bias")
-        table |= torch_conv(f"params/arm{i + 1}_offsets", f"arm_loc.{i}")
-        table |= torch_conv(f"params/arm{i + 1}_logits", f"arm_conf.{i}")
-        table |= torch_conv(f"params/head{i + 1}/offsets", f"odm_loc.{i}")
-        table |= torch_conv(f"params/head{i + 1}/logits", f"odm_conf.{i}")
+            table |= torch_conv(f"{ours}/up", f"tcb1.{i}", from_iohw)
+        table |= torch_conv(f"arm{i + 1}_offsets", f"arm_loc.{i}")
+        table |= torch_conv(f"arm{i + 1}_logits", f"arm_conf.{i}")
+        table |= torch_conv(f"head{i + 1}/offsets", f"odm_loc.{i}")
+        table |= torch_conv(f"head{i + 1}/logits", f"odm_conf.{i}")
     return Released(
         name="RefineDet of RefineDet.PyTorch",
         signature=("vgg.0.weight", "conv4_3_L2Norm.weight", "odm_conf.3.weight"),
         table=table,
-        first=_FIRST,
         input=PORT_INPUT,
         overrides={"config.anchors.clip": "cxcywh"},
     )

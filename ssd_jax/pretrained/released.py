@@ -1,33 +1,33 @@
-"""What is known of a file of released weights: whose it is, and where each array belongs here."""
+"""A family of files of released weights: how one is recognised, and where each array belongs."""
 
 import dataclasses
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ssd_jax.detectors.input import Input
 
-_SHOWN = 3
-_SAME_MEAN = 1.0  # grey levels: of 0-255, below what a picture's compression changes
+_SHOWN = 5
+_SAME_MEAN = 1.0  # on 0-255; the compression of a picture changes more
 
 # torchvision's means and deviations of pictures on 0-1.
 TORCHVISION_INPUT = Input((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "rgb")
+
+
+Transform = Callable[[np.ndarray], np.ndarray]
 
 
 class Entry(NamedTuple):
     """An array of theirs, and what makes it one of ours."""
 
     theirs: str
-    transform: Callable[[np.ndarray], np.ndarray] = lambda x: x
+    transform: Transform = lambda x: x
     divisor: str = ""  # an array of theirs with one number, which divides; 0 stands for 1
 
 
-Table = Mapping[str, Entry]
-
-
 def from_oihw(kernel: np.ndarray) -> np.ndarray:
-    """A kernel [out, in, rows, columns] (PyTorch, Caffe) as [rows, columns, in, out].
+    """Returns a kernel [out, in, rows, columns] (PyTorch, Caffe) as [rows, columns, in, out].
 
     A depthwise one, [channels, 1, rows, columns], becomes [rows, columns, 1, channels].
     """
@@ -35,38 +35,33 @@ def from_oihw(kernel: np.ndarray) -> np.ndarray:
 
 
 def from_iohw(kernel: np.ndarray) -> np.ndarray:
-    """A transposed convolution's kernel [in, out, rows, columns] as [rows, columns, in, out]."""
+    """Returns a transposed convolution's kernel [in, out, rows, columns] as `from_oihw` does."""
     return kernel.transpose(2, 3, 0, 1)
 
 
-def torch_conv(ours: str, theirs: str) -> dict[str, Entry]:
-    """Returns the table of a convolution with a bias, by its name in PyTorch.
-
-    Args:
-        ours: with its group, "params/head1/offsets".
-        theirs: "loc.0".
-    """
+def torch_conv(ours: str, theirs: str, from_theirs: Transform = from_oihw) -> dict[str, Entry]:
+    """Returns the table of a convolution with a bias, by our name and by PyTorch's ("loc.0")."""
     return {
-        f"{ours}/kernel": Entry(f"{theirs}.weight", from_oihw),
-        f"{ours}/bias": Entry(f"{theirs}.bias"),
+        f"params/{ours}/kernel": Entry(f"{theirs}.weight", from_theirs),
+        f"params/{ours}/bias": Entry(f"{theirs}.bias"),
     }
 
 
-def caffe_conv(ours: str, theirs: str) -> dict[str, Entry]:
-    """Returns the table of a convolution with a bias, by its name in Caffe; see `torch_conv`.
+def caffe_conv(ours: str, theirs: str, from_theirs: Transform = from_oihw) -> dict[str, Entry]:
+    """Returns the table of a convolution with a bias, by our name and by Caffe's.
 
     In old files every array has four dimensions, a bias too.
     """
     return {
-        f"{ours}/kernel": Entry(f"{theirs}/0", from_oihw),
-        f"{ours}/bias": Entry(f"{theirs}/1", np.ravel),
+        f"params/{ours}/kernel": Entry(f"{theirs}/0", from_theirs),
+        f"params/{ours}/bias": Entry(f"{theirs}/1", np.ravel),
     }
 
 
 def caffe_norm(ours: str, norm: str, scale: str) -> dict[str, Entry]:
     """Returns the table of a BatchNorm: its statistics and its factors are two layers in Caffe.
 
-    The statistics there are sums, and the third blob says what of.
+    The statistics there are sums, and the third blob is the number of their terms.
     """
     return {
         f"params/{ours}/scale": Entry(f"{scale}/0", np.ravel),
@@ -76,15 +71,27 @@ def caffe_norm(ours: str, norm: str, scale: str) -> dict[str, Entry]:
     }
 
 
+def caffe_layer(ours: str, conv: str, norm: str, scale: str) -> dict[str, Entry]:
+    """Returns the table of a convolution and its BatchNorm, by their names in Caffe."""
+    kernel = {f"params/{ours}/conv/kernel": Entry(f"{conv}/0", from_oihw)}
+    return kernel | caffe_norm(f"{ours}/bn", norm, scale)
+
+
 def torch_layer(ours: str, conv: str, norm: str) -> dict[str, Entry]:
     """Returns the table of a convolution and its BatchNorm, by their names in PyTorch."""
     return {
-        f"params/backbone/{ours}/conv/kernel": Entry(f"{conv}.weight", from_oihw),
-        f"params/backbone/{ours}/bn/scale": Entry(f"{norm}.weight"),
-        f"params/backbone/{ours}/bn/bias": Entry(f"{norm}.bias"),
-        f"batch_stats/backbone/{ours}/bn/mean": Entry(f"{norm}.running_mean"),
-        f"batch_stats/backbone/{ours}/bn/var": Entry(f"{norm}.running_var"),
+        f"params/{ours}/conv/kernel": Entry(f"{conv}.weight", from_oihw),
+        f"params/{ours}/bn/scale": Entry(f"{norm}.weight"),
+        f"params/{ours}/bn/bias": Entry(f"{norm}.bias"),
+        f"batch_stats/{ours}/bn/mean": Entry(f"{norm}.running_mean"),
+        f"batch_stats/{ours}/bn/var": Entry(f"{norm}.running_var"),
     }
+
+
+def listed(names: Sequence[str], separator: str = ", ") -> str:
+    """Returns the first few names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{separator.join(names[:_SHOWN])}{more}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +101,8 @@ class Released:
     Attributes:
         name: for messages.
         signature: arrays that such a file has and no other family's.
-        table: ours by theirs, as "params/backbone/conv1_1/conv/kernel".
-        first: the first convolution's kernel, among ours.
+        table: theirs by our names, as "params/backbone/conv1_1/conv/kernel"; the kernel of the
+            first convolution is the first entry.
         input: what the network was trained to see.
         settings: fields of config.model that the weights were trained with.
         overrides: fields of a detector's config, as "config.anchors.clip", that differ from those
@@ -105,7 +112,6 @@ class Released:
     name: str
     signature: tuple[str, ...]
     table: Mapping[str, Entry]
-    first: str
     input: Input
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -113,6 +119,11 @@ class Released:
     def recognises(self, arrays: Mapping[str, np.ndarray], prefix: str = "") -> bool:
         """Returns whether a file's arrays are of this family, under their names and a prefix."""
         return all(f"{prefix}{name}" in arrays for name in self.signature)
+
+    @property
+    def first(self) -> str:
+        """The kernel of the first convolution, among ours."""
+        return next(iter(self.table))
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -133,15 +144,12 @@ class Released:
         """
         if missing := [name for name in self.used if name not in arrays]:
             raise ValueError(
-                f"pretrained: expected a whole {self.name}, but it lacks "
-                f"{', '.join(missing[:_SHOWN])}"
-                + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
+                f"pretrained: expected a whole {self.name}, but it lacks {listed(missing)}"
             )
-        converted = {
-            ours: entry.transform(np.asarray(arrays[entry.theirs], np.float32))
-            / _divisor(entry, arrays)
-            for ours, entry in self.table.items()
-        }
+        converted = {}
+        for ours, entry in self.table.items():
+            array = entry.transform(np.asarray(arrays[entry.theirs], np.float32))
+            converted[ours] = array / _divisor(entry, arrays)
         converted[self.first] = _for_input(converted[self.first], self.input, wanted)
         return converted
 
@@ -152,7 +160,7 @@ def without_prefix(
     """Returns the arrays by the names of a family, and the prefix that they had in the file.
 
     A network that was saved inside another module has one before all of its names, as "module." of
-    DataParallel; what lies outside of it keeps its name.
+    DataParallel; the arrays outside of it keep their names.
 
     Raises:
         ValueError: where several networks of a file could be meant.
@@ -164,11 +172,8 @@ def without_prefix(
     for family in families:
         first = family.signature[0]
         prefixes = (name.removesuffix(first) for name in arrays if name.endswith(first))
-        found |= {
-            prefix
-            for prefix in prefixes
-            if prefix.endswith((".", "/")) and family.recognises(arrays, prefix)
-        }
+        prefixes = (prefix for prefix in prefixes if prefix.endswith((".", "/")))
+        found.update(prefix for prefix in prefixes if family.recognises(arrays, prefix))
     if not found:
         return arrays, ""
     if len(found) > 1:
@@ -193,7 +198,7 @@ def _divisor(entry: Entry, arrays: Mapping[str, np.ndarray]) -> np.float32:
 
 
 def _for_input(kernel: np.ndarray, trained: Input, wanted: Input) -> np.ndarray:
-    """Returns the first kernel for pixels in another order and on another scale: exactly the same.
+    """Returns the first kernel that gives the same map of pixels in another order and scale.
 
     Another mean would need a bias that differs at the border, where zeros are padded.
     """

@@ -6,9 +6,11 @@ _SPARE_BYTES = 2**24
 # A step is about a microsecond and at most 100 bytes of Python's objects.
 _STEPS = 400_000
 
+MOST_DIMENSIONS = 32  # of an array, in numpy before version 2
+
 
 class Budget:
-    """Counts what a reader makes of a file, and ends it where that is too much.
+    """Counts what a reader makes of a file, and raises a ValueError when that is too much.
 
     Attributes:
         size: of the file, bytes.
@@ -20,11 +22,7 @@ class Budget:
         self._steps = _STEPS
 
     def take(self, num_bytes: int, what: str) -> None:
-        """Accounts for memory before it is used.
-
-        Raises:
-            ValueError: where the file has used up what its size allows.
-        """
+        """Accounts for memory before it is used."""
         self._bytes -= num_bytes
         if self._bytes < 0:
             raise ValueError(
@@ -33,11 +31,7 @@ class Budget:
             )
 
     def step(self, count: int = 1) -> None:
-        """Accounts for the small things that a file consists of.
-
-        Raises:
-            ValueError: where they are more than any file of weights has.
-        """
+        """Accounts for the small parts of a file: records, names, numbers."""
         self._steps -= count
         if self._steps < 0:
             raise ValueError(

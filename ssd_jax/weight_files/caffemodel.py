@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ssd_jax.weight_files.budget import Budget
+from ssd_jax.weight_files.budget import MOST_DIMENSIONS, Budget
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIXED_LENGTHS = {_FIXED64: 8, _FIXED32: 4}
 _LAYER, _V1_LAYER = 100, 2
 # Of a layer and of a V1 layer: name, blobs.
 _FIELDS = {_LAYER: (1, 7), _V1_LAYER: (4, 6)}
@@ -19,37 +20,36 @@ _OLD_SHAPE = (1, 2, 3, 4)  # num, channels, height, width
 _DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
 # The dtype of each, and how one number is written where they are not packed.
 _NUMBERS = {_DATA: ("<f4", _FIXED32), _DOUBLE_DATA: ("<f8", _FIXED64)}
-_MOST_DIMENSIONS = 32
 # A field becomes a few objects of Python, and a blob some more: see budget.Budget.
 _STEPS_OF_A_FIELD, _STEPS_OF_A_BLOB = 3, 5
 
 
 def read(path: pathlib.Path, budget: Budget) -> dict[str, np.ndarray]:
-    """Returns the blobs as "LAYER/INDEX": 0 is a kernel, 1 its bias; see `files.read`."""
+    """Returns the blobs as "LAYER/INDEX": 0 is a kernel, 1 its bias; see `read.read`."""
     arrays: dict[str, np.ndarray] = {}
-    layers = 0
     with path.open("rb") as file:
         content = memoryview(file.read(budget.size))
-    for number, kind, value in _fields(content, budget):
-        if number not in _FIELDS or kind != _BYTES:
-            continue
-        layers += 1
-        name_field, blob_field = _FIELDS[number]
+    layers = [
+        (_FIELDS[field], value)
+        for field, kind, value in _fields(content, budget)
+        if field in _FIELDS and kind == _BYTES
+    ]
+    if not layers:
+        raise ValueError("it has no layers")
+    for (name_field, blob_field), layer in layers:
         name, blobs = "", []
-        for field, inner, part in _fields(value, budget):
-            if field == name_field and inner == _BYTES:
-                name = bytes(part).decode()
-            elif field == blob_field and inner == _BYTES:
+        for field, kind, value in _fields(layer, budget):
+            if field == name_field and kind == _BYTES:
+                name = bytes(value).decode()
+            elif field == blob_field and kind == _BYTES:
                 budget.step(_STEPS_OF_A_BLOB)
-                blobs.append(part)
+                blobs.append(value)
         for index, blob in enumerate(blobs):
             key = f"{name}/{index}"
             budget.take(len(key), "a layer's name")
             if key in arrays:
                 raise ValueError(f"two layers are called {name!r}")
             arrays[key] = _blob(key, blob, budget)
-    if not layers:
-        raise ValueError("it has no layers")
     return arrays
 
 
@@ -91,13 +91,11 @@ def _dimensions(content: memoryview, budget: Budget) -> list[int]:
         at = 0
         if field == 1 and kind == _VARINT:
             shape.append(value)
-        while field == 1 and kind == _BYTES and at < len(value):
+        while field == 1 and kind == _BYTES and at < len(value) and len(shape) <= MOST_DIMENSIONS:
             number, at = _varint(value, at)
             shape.append(number)
-            if len(shape) > _MOST_DIMENSIONS:
-                break
-        if len(shape) > _MOST_DIMENSIONS:
-            raise ValueError(f"a blob has more than {_MOST_DIMENSIONS} dimensions")
+        if len(shape) > MOST_DIMENSIONS:
+            raise ValueError(f"a blob has more than {MOST_DIMENSIONS} dimensions")
     return shape
 
 
@@ -114,8 +112,8 @@ def _fields(data: memoryview, budget: Budget) -> Iterator[tuple[int, int, int | 
             continue
         if kind == _BYTES:
             length, at = _varint(data, at)
-        elif kind in (_FIXED64, _FIXED32):
-            length = 8 if kind == _FIXED64 else 4
+        elif kind in _FIXED_LENGTHS:
+            length = _FIXED_LENGTHS[kind]
         else:
             raise ValueError(f"byte {at} has the wire type {kind}, which protobuf does not use")
         if length > len(data) - at:

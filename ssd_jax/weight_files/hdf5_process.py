@@ -39,10 +39,10 @@ def main(path: str, size: int) -> None:
             raise ValueError(f"its datasets lie on each other: together they have {total:,} bytes")
         header, at = {}, 0
         for name, item in datasets:
-            end = at + item.nbytes
-            entry = {"dtype": _kind(name, item.dtype), "shape": item.shape}
-            header[name] = entry | {"data_offsets": (at, end)}
-            at = end
+            offsets = (at, at + item.nbytes)
+            kind = _kind(name, item.dtype)
+            header[name] = {"dtype": kind, "shape": item.shape, "data_offsets": offsets}
+            at = offsets[1]
         text = json.dumps(header).encode()
         sys.stdout.buffer.write(len(text).to_bytes(8, "little") + text)
         for name, item in datasets:
@@ -65,12 +65,9 @@ def _check(name: str, item: h5py.Dataset) -> None:
 
 def _kind(name: str, dtype: np.dtype) -> str:
     """Returns what .safetensors calls a dtype."""
-    if dtype.kind == "b":
-        return "BOOL"
-    kind = f"{dtype.kind.upper()}{8 * dtype.itemsize}"
-    if kind in ("F128", "F96"):
+    if dtype.kind == "f" and dtype.itemsize > 8:
         raise ValueError(f"{name} has numbers of {dtype}")
-    return kind
+    return "BOOL" if dtype.kind == "b" else f"{dtype.kind.upper()}{8 * dtype.itemsize}"
 
 
 def _limit(size: int) -> None:

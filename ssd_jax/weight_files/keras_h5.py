@@ -20,7 +20,7 @@ _MOST_SECONDS, _BYTES_A_SECOND = 30, 10e6
 
 
 def read(path: pathlib.Path, budget: Budget) -> dict[str, np.ndarray]:
-    """Returns the numeric datasets by their paths; see `files.read`."""
+    """Returns the numeric datasets by their paths; see `read.read`."""
     if importlib.util.find_spec("h5py") is None:
         raise ValueError("this needs h5py: pip install 'ssd_jax[keras]'")
     # -P: the folder of the script has modules that are called like installed ones.

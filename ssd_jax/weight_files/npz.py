@@ -18,7 +18,7 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 
 def read(path: pathlib.Path, budget: Budget) -> dict[str, np.ndarray]:
-    """Returns the arrays of numbers by their names; see `files.read`."""
+    """Returns the arrays of numbers by their names; see `read.read`."""
     arrays: dict[str, np.ndarray] = {}
     methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     with open_zip(path, budget, methods=methods) as members:

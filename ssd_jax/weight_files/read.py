@@ -1,4 +1,4 @@
-"""Which reader takes which file, and what becomes of one that it cannot read."""
+"""Choosing the reader of a file, and saying why it cannot read one."""
 
 import pathlib
 import stat
@@ -41,7 +41,7 @@ def read(path: pathlib.Path, file_format: str = "") -> dict[str, np.ndarray]:
 
     Args:
         path: of the file.
-        file_format: one of FORMATS; "": by the file's suffix.
+        file_format: one of FORMATS; "" goes by the file's suffix.
 
     Raises:
         ValueError: where the file is missing, of another kind, damaged, would run code, or would

@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from ssd_jax.weight_files.budget import Budget
+from ssd_jax.weight_files.budget import MOST_DIMENSIONS, Budget
 
 DTYPES = {
     "F64": np.dtype(np.float64),
@@ -32,7 +32,7 @@ _GROWTH_OF_JSON = 40
 
 
 def read(path: pathlib.Path, budget: Budget) -> dict[str, np.ndarray]:
-    """Returns the tensors by their names; see `files.read`."""
+    """Returns the tensors by their names; see `read.read`."""
     with path.open("rb") as file:
         return parse(file.read(budget.size), budget)
 
@@ -51,6 +51,7 @@ def parse(content: bytes, budget: Budget) -> dict[str, np.ndarray]:
         raise ValueError("its header is no JSON object")
     header.pop("__metadata__", None)
     begin = _LENGTH + length
+    num_bytes = len(content) - begin
     arrays, end_of_last = {}, 0
     tensors = [(*_tensor(name, entry), name) for name, entry in header.items()]
     for start, end, shape, dtype, name in sorted(tensors, key=lambda tensor: tensor[:2]):
@@ -59,16 +60,15 @@ def parse(content: bytes, budget: Budget) -> dict[str, np.ndarray]:
                 f"{name} begins at byte {start:,} of the data, where {end_of_last:,} is free: "
                 "tensors lie on each other or leave a gap"
             )
-        if end > len(content) - begin:
+        if end > num_bytes:
             raise ValueError(
-                f"it is cut short: {name} ends at byte {end:,} of the data, which has "
-                f"{len(content) - begin:,}"
+                f"it is cut short: {name} ends at byte {end:,} of the data, which has {num_bytes:,}"
             )
         end_of_last = end
         values = np.frombuffer(content, dtype, math.prod(shape), begin + start)
         arrays[name] = values.reshape(shape)
-    if begin + end_of_last != len(content):
-        raise ValueError(f"{len(content) - begin - end_of_last:,} bytes at its end are no tensor's")
+    if end_of_last != num_bytes:
+        raise ValueError(f"{num_bytes - end_of_last:,} bytes at its end are no tensor's")
     return arrays
 
 
@@ -88,7 +88,8 @@ def _tensor(name: str, entry: Any) -> tuple[int, int, list[int], np.dtype]:
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(kind, str) or kind not in DTYPES:
         raise ValueError(f"{name} has the dtype {reprlib.repr(kind)}; known are {[*DTYPES]}")
-    if not (_are_counts(shape) and _are_counts(offsets) and len(offsets) == 2 and len(shape) <= 32):
+    are_valid = _are_counts(shape) and _are_counts(offsets)
+    if not (are_valid and len(offsets) == 2 and len(shape) <= MOST_DIMENSIONS):
         raise ValueError(
             f"{name} has the shape {reprlib.repr(shape)} at the bytes {reprlib.repr(offsets)}"
         )

@@ -8,22 +8,13 @@ import pickletools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ssd_jax.weight_files import torch_values
 from ssd_jax.weight_files.budget import Budget
-from ssd_jax.weight_files.torch_values import (
-    Pairs,
-    Parameter,
-    Storage,
-    call,
-    dtype_of,
-    expect,
-    is_count,
-    named,
-    shown,
-)
+from ssd_jax.weight_files.torch_values import Pairs, Parameter, Storage, expect, is_count, shown
 
 _MOST_BITS = 4096  # of a whole number: the magic one of old files has 77
 
-# What puts its argument on the stack.
+# The operations that put their argument on the stack.
 _VALUES = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
@@ -47,21 +38,14 @@ class Reader:
         self,
         file: io.BytesIO,
         budget: Budget,
-        refer: Callable[[Any], Any] | None = None,
+        refer: Callable[[Any], Any] | None = None,  # what references stand for; default: storages
     ) -> None:
-        """Begins where the file stands.
-
-        Args:
-            file: with the pickles.
-            budget: of the file.
-            refer: what a pickle's references stand for; by default storages.
-        """
         self._file, self._budget = file, budget
         self._refer = refer or self._storage
         self.storages: dict[str, Storage] = {}
 
     def read(self) -> Any:
-        """Returns what the next pickle holds.
+        """Returns what the next pickle holds, as `torch_values`.
 
         Raises:
             ValueError: where it is none, is cut short, or needs anything but tensors.
@@ -87,8 +71,7 @@ class Reader:
                 raise ValueError(f"it is no pickle, from its byte {begin} on: {error}") from None
             return operation.name, argument
 
-        def marked() -> list[Any]:
-            begin = marks.pop()
+        def taken(begin: int) -> list[Any]:
             values = stack[begin:]
             del stack[begin:]
             return values
@@ -113,51 +96,44 @@ class Reader:
             elif name == "MEMOIZE":
                 memo[len(memo)] = stack[-1]
             elif name in ("GET", "BINGET", "LONG_BINGET"):
-                if argument not in memo:
-                    raise ValueError(
-                        f"it is no pickle of tensors: nothing has the number {argument}"
-                    )
+                expect(argument in memo, f"refers to number {argument}, which nothing has")
                 stack.append(memo[argument])
             elif name == "MARK":
                 marks.append(len(stack))
             elif name in _TUPLES:
-                size = _TUPLES[name]
-                if len(stack) < size:
-                    raise IndexError("a tuple lacks values")
-                values = tuple(stack[-size:])
-                del stack[-size:]
-                stack.append(values)
+                expect(len(stack) >= _TUPLES[name], "has a tuple that lacks values")
+                stack.append(tuple(taken(len(stack) - _TUPLES[name])))
             elif name == "TUPLE":
-                stack.append(tuple(marked()))
+                stack.append(tuple(taken(marks.pop())))
             elif name in ("EMPTY_LIST", "LIST"):
-                stack.append(marked() if name == "LIST" else [])
+                stack.append(taken(marks.pop()) if name == "LIST" else [])
             elif name in ("EMPTY_DICT", "DICT"):
-                stack.append(Pairs(_pairs(marked() if name == "DICT" else [])))
+                stack.append(Pairs(_pairs(taken(marks.pop()) if name == "DICT" else [])))
             elif name in ("APPEND", "APPENDS"):
-                values = marked() if name == "APPENDS" else [stack.pop()]
+                values = taken(marks.pop()) if name == "APPENDS" else [stack.pop()]
                 expect(type(stack[-1]) is list, "appends to what is no list")
                 stack[-1].extend(values)
             elif name in ("SETITEM", "SETITEMS"):
-                values = marked() if name == "SETITEMS" else [stack.pop(), stack.pop()][::-1]
+                values = taken(marks.pop() if name == "SETITEMS" else len(stack) - 2)
                 expect(type(stack[-1]) is Pairs, "sets a key of what is no dict")
                 stack[-1].extend(_pairs(values))
             elif name == "POP":
                 stack.pop()
             elif name == "POP_MARK":
-                marked()
+                taken(marks.pop())
             elif name == "DUP":
                 stack.append(stack[-1])
             elif name == "GLOBAL":
-                stack.append(named(*argument.split(" ", 1)))
+                stack.append(torch_values.named(*argument.split(" ", 1)))
             elif name == "STACK_GLOBAL":
                 of, module = stack.pop(), stack.pop()
-                stack.append(named(module, of))
+                stack.append(torch_values.named(module, of))
             elif name in ("REDUCE", "NEWOBJ"):
                 arguments, called = stack.pop(), stack.pop()
                 # One list can be the argument of many calls, each of which copies it.
                 for argument in arguments if type(arguments) is tuple else ():
                     self._budget.step(len(argument) if isinstance(argument, list | tuple) else 0)
-                stack.append(call(called, arguments))
+                stack.append(torch_values.call(called, arguments))
             elif name == "BUILD":
                 # The attributes of a state dict, which are its modules' versions, are dropped.
                 state = stack.pop()
@@ -173,7 +149,7 @@ class Reader:
         if type(said) is not tuple or len(said) not in (5, 6) or said[0] != "storage":
             raise ValueError(f"it refers to {shown(said)}, which is no storage")
         _, kind, key, _, count, *view = said
-        dtype = dtype_of(kind)
+        dtype = torch_values.dtype_of(kind)
         if dtype is None or type(key) not in (str, int) or not is_count(count):
             raise ValueError(f"a storage is {shown(said)}")
         first, length = 0, count

@@ -3,6 +3,7 @@
 How the pickle is read, and why it can do no harm, is in `tensor_pickle` and `torch_values`.
 """
 
+import functools
 import io
 import math
 import pathlib
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ssd_jax.weight_files import torch_tar
-from ssd_jax.weight_files.budget import Budget
+from ssd_jax.weight_files import torch_tar, torch_values
+from ssd_jax.weight_files.budget import MOST_DIMENSIONS, Budget
 from ssd_jax.weight_files.tensor_pickle import Reader
 from ssd_jax.weight_files.torch_values import Pairs, Parameter, Storage, Tensor, is_count
 from ssd_jax.weight_files.zip_members import Members, open_zip
@@ -22,15 +23,14 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 # Where training scripts put the state dict of the network, and how deep.
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "weights")
 _MOST_NESTED = 4
-_MOST_DIMENSIONS = 32
 _STEPS_OF_A_TENSOR = 5
 
-# The bytes of a storage.
-Bytes = Callable[[Storage], bytes | memoryview]
+# From a storage's key to its bytes, None where the file lacks it.
+Bytes = Callable[[str], bytes | memoryview | None]
 
 
 def read(path: pathlib.Path, budget: Budget) -> dict[str, np.ndarray]:
-    """Returns the tensors of a state dict by their names, as views; see `files.read`."""
+    """Returns the tensors of a state dict by their names, as views; see `read.read`."""
     with path.open("rb") as file:
         begin = file.read(265)
         if begin[:4] == b"PK\3\4" or zipfile.is_zipfile(file):
@@ -42,7 +42,7 @@ def read(path: pathlib.Path, budget: Budget) -> dict[str, np.ndarray]:
 
 
 def _open(members: Members, budget: Budget) -> tuple[Any, Bytes]:
-    """Returns the content of a zip, and where its storages are read from."""
+    """Returns the content of a zip, and what gives the bytes of a storage."""
     found = [name for name in members if name.split("/")[1:] == ["data.pkl"]]
     if len(found) != 1:
         raise ValueError("the zip has no data.pkl, so torch.save did not write it")
@@ -51,29 +51,24 @@ def _open(members: Members, budget: Budget) -> tuple[Any, Bytes]:
     if order in members and members.read(order) != b"little":
         raise ValueError("its numbers are big-endian")
     content = Reader(io.BytesIO(members.read(found[0])), budget).read()
-    read: dict[str, bytes] = {}
 
-    def storage(wanted: Storage) -> bytes:
-        if wanted.key not in read:
-            if f"{folder}data/{wanted.key}" not in members:
-                raise ValueError(f"it lacks the storage {wanted.key[:60]}")
-            read[wanted.key] = members.read(f"{folder}data/{wanted.key}")
-        return read[wanted.key]
+    @functools.cache
+    def storage(key: str) -> bytes | None:
+        name = f"{folder}data/{key}"
+        return members.read(name) if name in members else None
 
     return content, storage
 
 
 def _open_legacy(data: bytes, budget: Budget) -> tuple[Any, Bytes]:
-    """Returns the content of a file before 1.6, and where its storages are read from."""
+    """Returns the content of a file before 1.6, and what gives the bytes of a storage."""
     file = io.BytesIO(data)
     reader = Reader(file, budget)
     magic = reader.read()
     if type(magic) is not int or magic != _MAGIC:
         raise ValueError("it does not begin as torch.save's files do")
     reader.read()  # the protocol's version
-    information = reader.read()
-    if isinstance(information, Pairs) and not information.by_name().get("little_endian", True):
-        raise ValueError("its numbers are big-endian")
+    torch_values.expect_little_endian(reader.read())
     content = reader.read()
     keys = reader.read()
     if type(keys) is not list:
@@ -94,13 +89,7 @@ def _open_legacy(data: bytes, budget: Budget) -> tuple[Any, Bytes]:
         if count != known.count:
             raise ValueError(f"storage {key} has {count} numbers where {known.count} were said")
         read[key] = memoryview(data)[begin:at]
-
-    def storage(wanted: Storage) -> memoryview:
-        if wanted.key not in read:
-            raise ValueError(f"it lacks the storage {wanted.key[:60]}")
-        return read[wanted.key]
-
-    return content, storage
+    return content, read.get
 
 
 def _arrays(content: Any, storages: Bytes, budget: Budget) -> dict[str, np.ndarray]:
@@ -127,20 +116,18 @@ def _state_dict(content: Any, seen: set[int], depth: int) -> dict[str, Tensor]:
 def _array(name: str, tensor: Tensor, storages: Bytes, budget: Budget) -> np.ndarray:
     budget.step(_STEPS_OF_A_TENSOR)
     storage, offset, shape, strides = tensor
-    sizes = type(shape) is tuple and type(strides) is tuple and len(shape) == len(strides)
-    if not (
-        isinstance(storage, Storage)
-        and sizes
-        and len(shape) <= _MOST_DIMENSIONS
-        and all(map(is_count, (offset, *shape, *strides)))
-    ):
+    fit = type(shape) is tuple and type(strides) is tuple and len(shape) == len(strides)
+    fit = fit and isinstance(storage, Storage) and len(shape) <= MOST_DIMENSIONS
+    if not (fit and all(map(is_count, (offset, *shape, *strides)))):
         raise ValueError(f"{name[:60]} is no tensor")
     count = math.prod(shape)
     last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     # A stride of 0 repeats a number: more of them than there are would be a bomb.
     if count and (count > storage.length or last >= storage.length):
         raise ValueError(f"{name} {shape} goes beyond its storage of {storage.length} numbers")
-    data, size = storages(storage), storage.dtype.itemsize
+    data, size = storages(storage.key), storage.dtype.itemsize
+    if data is None:
+        raise ValueError(f"it lacks the storage {storage.key[:60]}")
     if len(data) != storage.count * size:
         raise ValueError(
             f"the storage of {name} has {len(data):,} bytes for {storage.count:,} numbers"

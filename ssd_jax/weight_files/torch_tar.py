@@ -1,4 +1,4 @@
-"""PyTorch's first format, of 0.1: a tar of the storages, the tensors and what they are called.
+"""PyTorch's first format, of 0.1: a tar of the storages, the tensors and their names.
 
 torchvision's first ResNets are of this kind.
 """
@@ -8,22 +8,20 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from ssd_jax.weight_files.budget import Budget
+from ssd_jax.weight_files import torch_values
+from ssd_jax.weight_files.budget import MOST_DIMENSIONS, Budget
 from ssd_jax.weight_files.tensor_pickle import Reader
-from ssd_jax.weight_files.torch_values import Pairs, Storage, Tensor, dtype_of, is_count
+from ssd_jax.weight_files.torch_values import Storage, Tensor, expect, is_count
 
 _MEMBERS = ("sys_info", "pickle", "tensors", "storages")
 _MOST_MEMBERS = 16
 _BLOCK = 512
-_MOST_DIMENSIONS = 32
 
 
-def open_tar(data: bytes, budget: Budget) -> tuple[Any, Callable[[Storage], memoryview]]:
-    """Returns what is pickled in a file's content, and where its storages are read from."""
+def open_tar(data: bytes, budget: Budget) -> tuple[Any, Callable[[str], memoryview | None]]:
+    """Returns what is pickled in a file's content, and what gives the bytes of a storage."""
     members = _members(data)
-    information = Reader(io.BytesIO(members["sys_info"]), budget).read()
-    if isinstance(information, Pairs) and not information.by_name().get("little_endian", True):
-        raise ValueError("its numbers are big-endian")
+    torch_values.expect_little_endian(Reader(io.BytesIO(members["sys_info"]), budget).read())
     storages, read = _storages(members["storages"], budget)
     known: dict[int, Storage | Tensor] = storages | _tensors(members["tensors"], storages, budget)
 
@@ -33,7 +31,7 @@ def open_tar(data: bytes, budget: Budget) -> tuple[Any, Callable[[Storage], memo
         return known[int(said)]
 
     content = Reader(io.BytesIO(members["pickle"]), budget, refer).read()
-    return content, lambda wanted: read[wanted.key]
+    return content, read.get
 
 
 def _members(data: bytes) -> dict[str, memoryview]:
@@ -71,7 +69,7 @@ def _storages(data: memoryview, budget: Budget) -> tuple[dict[int, Storage], dic
     read: dict[str, memoryview] = {}
     for _ in range(_count(reader.read())):
         key, _, kind = _tuple(reader.read(), 3)
-        dtype = dtype_of(kind)
+        dtype = torch_values.dtype_of(kind)
         if not is_count(key) or dtype is None or key in storages:
             raise ValueError("a storage has no type, or a number twice")
         [count] = _numbers(file, "<q")
@@ -82,7 +80,9 @@ def _storages(data: memoryview, budget: Budget) -> tuple[dict[int, Storage], dic
         storages[key] = Storage(dtype, str(key), count, 0, count)
         read[str(key)] = data[begin:end]
         file.seek(end)
-    for view in _list(reader.read()):
+    views = reader.read()
+    expect(type(views) is list, "has parts of storages that are no list")
+    for view in views:
         key, root, first, length = _tuple(view, 4)
         if not all(map(is_count, (key, root, first, length))) or root not in storages:
             raise ValueError("a part of a storage is of none that it holds")
@@ -101,10 +101,9 @@ def _tensors(data: memoryview, storages: dict[int, Storage], budget: Budget) -> 
         key, storage, _ = _tuple(reader.read(), 3)
         # The number of dimensions has eight bytes, of which four count.
         dimensions, _ = _numbers(file, "<ii")
-        if not is_count(key) or not 0 <= dimensions <= _MOST_DIMENSIONS:
+        if not is_count(key) or not 0 <= dimensions <= MOST_DIMENSIONS:
             raise ValueError(f"a tensor has {dimensions} dimensions")
-        shape = _numbers(file, f"<{dimensions}q")
-        strides = _numbers(file, f"<{dimensions}q")
+        shape, strides = (_numbers(file, f"<{dimensions}q") for _ in range(2))
         [offset] = _numbers(file, "<q")
         # An empty tensor has no storage.
         known = storages.get(storage) if is_count(storage) else None
@@ -121,18 +120,11 @@ def _numbers(file: io.BytesIO, layout: str) -> tuple[int, ...]:
 
 
 def _count(value: Any) -> int:
-    if not is_count(value):
-        raise ValueError("it does not say how many storages or tensors it holds")
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    if type(value) is not list:
-        raise ValueError("its parts of storages are no list")
+    expect(is_count(value), "does not say how many storages or tensors it holds")
     return value
 
 
 def _tuple(value: Any, length: int) -> tuple[Any, ...]:
-    if type(value) is not tuple or len(value) != length:
-        raise ValueError("a storage or a tensor has another description than in PyTorch 0.1")
+    described = type(value) is tuple and len(value) == length
+    expect(described, "describes a storage or a tensor in another way than PyTorch 0.1")
     return value

@@ -3,8 +3,8 @@
 A function or a class is a `Global`, which is a name, and a dict is a list of pairs, so that no key
 is hashed. So a file can neither run code nor change anything that this process uses.
 
-What PyTorch wrote before 0.4 is known, too: other names of the same things, and parameters in place
-of their tensors.
+Files from before PyTorch 0.4 are known, too: they have other names of the same things, and
+parameters in place of their tensors.
 """
 
 import reprlib
@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
+
+from ssd_jax.weight_files.budget import MOST_DIMENSIONS
 
 _DTYPES = {
     "DoubleStorage": np.dtype(np.float64),
@@ -26,14 +28,6 @@ _DTYPES = {
     "ByteStorage": np.dtype(np.uint8),
     "BoolStorage": np.dtype(np.bool_),
 }
-# Old files name the class of each tensor.
-_TENSOR_CLASSES = {
-    f"{module}.{name.replace('Storage', 'Tensor')}"
-    for module in ("torch", "torch.cuda")
-    for name in _DTYPES
-}
-_PARAMETERS = ("torch.nn.parameter.Parameter", "torch.autograd.variable.Variable")
-_MOST_DIMENSIONS = 32
 
 
 class Storage(NamedTuple):
@@ -55,6 +49,12 @@ class Tensor(NamedTuple):
     strides: Any
 
 
+class Global(NamedTuple):
+    """A function or a class that a pickle would import: its name alone."""
+
+    name: str
+
+
 class Parameter:
     """A tensor that was saved as a parameter, before 0.4; its own class, whose BUILD is ours."""
 
@@ -64,7 +64,7 @@ class Parameter:
         self.data = data
 
     def build(self, state: Any) -> None:
-        """Takes what the oldest files keep beside the class; the rest is about gradients."""
+        """Takes the tensor, which the oldest files keep here; the rest is about gradients."""
         expect(type(state) is tuple and len(state) in (3, 5), "has an unknown parameter")
         if len(state) == 5:
             self.data = state[0]
@@ -76,11 +76,7 @@ class Pairs(list):
     __slots__ = ()
 
     def by_name(self) -> dict[str, Any]:
-        """Returns what is kept under a string.
-
-        Raises:
-            ValueError: where one has two values.
-        """
+        """Returns the values whose keys are strings; a ValueError where a key comes twice."""
         found: dict[str, Any] = {}
         for key, value in self:
             if type(key) is not str:
@@ -91,19 +87,16 @@ class Pairs(list):
         return found
 
 
-class Global:
-    """What a pickle would import: its name alone."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
 def expect(condition: bool, what: str) -> None:
     """Raises a ValueError that says what a pickle does wrong, unless it is right."""
     if not condition:
         raise ValueError(f"it is no pickle of tensors: it {what}")
+
+
+def expect_little_endian(system: Any) -> None:
+    """Raises a ValueError where the system on which a file was written is big-endian."""
+    if isinstance(system, Pairs) and not system.by_name().get("little_endian", True):
+        raise ValueError("its numbers are big-endian")
 
 
 def dtype_of(kind: Any) -> np.dtype | None:
@@ -131,45 +124,6 @@ def _name(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def named(module: Any, name: Any) -> Global:
-    """Returns what stands for a function or a class.
-
-    Raises:
-        ValueError: for one that tensors do not need.
-    """
-    known = (
-        type(module) is str
-        and type(name) is str
-        and (
-            f"{module}.{name}" in _CALLS
-            or f"{module}.{name}" in _TENSOR_CLASSES
-            or (module == "torch" and name in _DTYPES)
-        )
-    )
-    if not known:
-        raise ValueError(
-            f"it would call {_plain(module)}.{_plain(name)} when it is loaded; only tensors are "
-            "read here: save the state dict alone, with torch.save(model.state_dict(), FILE)"
-        )
-    return Global(f"{module}.{name}")
-
-
-def _plain(value: Any) -> str:
-    return value[:60] if type(value) is str else _name(value)
-
-
-def call(called: Any, arguments: Any) -> Any:
-    """Returns what a call of a function or a class makes.
-
-    Raises:
-        ValueError: where it makes no tensor nor a part of one.
-    """
-    can_be_called = isinstance(called, Global) and called.name in _CALLS
-    expect(can_be_called, f"calls {_name(called)}")
-    expect(type(arguments) is tuple, f"calls {called.name} without arguments")
-    return _CALLS[called.name](*arguments[:8])
-
-
 def _ordered_dict(pairs: Any = (), *_: Any) -> Pairs:
     """Python 2 gives the pairs as an argument."""
     listed = type(pairs) in (list, tuple) and all(
@@ -180,7 +134,7 @@ def _ordered_dict(pairs: Any = (), *_: Any) -> Pairs:
 
 
 def _size(values: Any = (), *_: Any) -> tuple[Any, ...]:
-    few = type(values) in (list, tuple) and len(values) <= _MOST_DIMENSIONS
+    few = type(values) in (list, tuple) and len(values) <= MOST_DIMENSIONS
     expect(few, f"has a shape of {shown(values)}")
     return tuple(values)
 
@@ -191,15 +145,38 @@ def _rebuild_tensor(*arguments: Any) -> Tensor:
     return Tensor(*arguments[:4])
 
 
-def _rebuild_parameter(data: Any = None, *_: Any) -> Any:
-    return data
-
-
 _CALLS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered_dict,
     "torch.Size": _size,
     "torch._utils._rebuild_tensor": _rebuild_tensor,  # before 0.4
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-    **dict.fromkeys(_PARAMETERS, Parameter),
+    "torch._utils._rebuild_parameter": lambda data=None, *_: data,
+    "torch.nn.parameter.Parameter": Parameter,
+    "torch.autograd.variable.Variable": Parameter,
 }
+# Old files name the class of each tensor, too.
+_CLASSES = {
+    f"{module}.{name}{kind}"
+    for name in (storage.removesuffix("Storage") for storage in _DTYPES)
+    for module, kind in (("torch", "Storage"), ("torch", "Tensor"), ("torch.cuda", "Tensor"))
+}
+
+
+def named(module: Any, name: Any) -> Global:
+    """Returns what stands for a function or a class; a ValueError for one that tensors lack."""
+    parts = [part[:60] if type(part) is str else _name(part) for part in (module, name)]
+    full = ".".join(parts)
+    if parts != [module, name] or not (full in _CALLS or full in _CLASSES):
+        raise ValueError(
+            f"it would call {full} when it is loaded; only tensors are read here: save the state "
+            "dict alone, with torch.save(model.state_dict(), FILE)"
+        )
+    return Global(full)
+
+
+def call(called: Any, arguments: Any) -> Any:
+    """Returns what a call makes; a ValueError where it makes no tensor nor a part of one."""
+    can_be_called = isinstance(called, Global) and called.name in _CALLS
+    expect(can_be_called, f"calls {_name(called)}")
+    expect(type(arguments) is tuple, f"calls {called.name} without arguments")
+    return _CALLS[called.name](*arguments[:8])

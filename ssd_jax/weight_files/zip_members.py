@@ -44,7 +44,7 @@ class Members:
         return name in self._members
 
     def read(self, name: str) -> bytes:
-        """Returns a member's content, whose checksum is right."""
+        """Returns a member's content, once its checksum is right."""
         size = self._members[name].file_size
         self._budget.take(size, name)
         with self._archive.open(self._members[name]) as file:
@@ -57,12 +57,7 @@ class Members:
 
 @contextlib.contextmanager
 def open_zip(path: pathlib.Path, budget: Budget, *, methods: tuple[int, ...]) -> Iterator[Members]:
-    """Opens a zip archive.
-
-    Args:
-        path: of the file.
-        budget: of the file.
-        methods: the ways of compression that may occur.
+    """Opens a zip archive whose members are compressed by some of `methods`.
 
     Raises:
         ValueError: where it is none, or its members are encrypted, compressed in another way,

@@ -77,7 +77,7 @@ def test_the_order_and_the_scale_of_the_first_kernel_are_adapted():
         return np.einsum("yxcij,ijco->yxo", windows, weights)
 
     trained = Input((10.0, 20.0, 30.0), (2.0, 3.0, 5.0), "bgr")
-    family = Released("a", ("k",), {"w": Entry("k", from_oihw)}, "w", trained)
+    family = Released("a", ("k",), {"w": Entry("k", from_oihw)}, trained)
     expected = convolve(normalized(trained), kernel.transpose(2, 3, 1, 0))
     for order in ("rgb", "bgr"):
         wanted = Input((10.0, 20.0, 30.0), (1.0, 7.0, 4.0), order)
@@ -119,9 +119,9 @@ def test_caffes_statistics_are_divided_by_their_count():
     arrays["scale/1"] = np.array([[[[5.0, 7.0]]]], np.float32)  # as old files shape it
     # The first kernel is none of these: it only has to be one.
     arrays["k"] = np.ones((1, 3, 1, 1), np.float32)
-    table = entries | {"w": Entry("k", from_oihw)}
+    table = {"w": Entry("k", from_oihw)} | entries
     spec = Input()
-    family = Released("a", ("k",), table, "w", spec)
+    family = Released("a", ("k",), table, spec)
     found = family.convert(arrays, spec)
     assert found["batch_stats/x/bn/mean"].tolist() == [2.0, 3.0]
     assert found["batch_stats/x/bn/var"].tolist() == [1.0, 0.5]
