@@ -17,7 +17,7 @@ from ssd_jax.types import Predictions
 
 @dataclasses.dataclass(frozen=True)
 class Heads:
-    """The heads of a detector, one for each map.
+    """The heads of a detector, one for each map. Call its methods inside a module's `__call__`.
 
     Attributes:
         kernels: the side of the convolutions, pixels: one for all maps, or one for each.
@@ -53,37 +53,38 @@ class Heads:
         return self.kernels * (num_maps // len(self.kernels))
 
     def before(self, maps: Sequence[FeatureMap], name: str, style: Style, train: bool) -> list:
-        """Returns the maps after their prediction modules; call it inside a module's `__call__`.
-
-        Args:
-            maps: [B, H, W, channels] each.
-            name: the modules' name in the parameters, to which the map's number is added.
-            style: the style of the modules.
-            train: see `ConvLayer`.
-        """
+        """Returns the maps after their prediction modules, called `name` and the map's number."""
         form, kernel = self.prediction_module, self.prediction_kernel
         return [
             PredictionModule(form, kernel, style, name=f"{name}{i}")(x, train=train)
             for i, x in enumerate(maps, start=1)
         ]
 
+    def predict(
+        self,
+        maps: Sequence[FeatureMap],
+        boxes_per_cell: Sequence[int],
+        num_classes: int,
+        style: Style,
+        train: bool,
+    ) -> Predictions:
+        """Returns the predictions for every anchor: map by map, each in rows, columns, boxes."""
+        each = []
+        kernels = self.kernels_of(len(maps))
+        for i, (x, k, kernel) in enumerate(zip(maps, boxes_per_cell, kernels, strict=True), 1):
+            head = MultiboxHead(k, num_classes, kernel, self.separable, style, name=f"head{i}")
+            each.append(head(x, train=train))
+        return Predictions(*(jnp.concatenate(part, axis=1) for part in zip(*each, strict=True)))
+
 
 class MultiboxHead(nn.Module):
-    """Offsets and class scores for every default box of one feature map (SSD, section 2.1).
+    """Offsets and class scores for every default box of one feature map (SSD, section 2.1)."""
 
-    Attributes:
-        boxes_per_cell: k.
-        num_classes: C, background included.
-        kernel: the side of the convolutions, pixels.
-        separable: see `Heads`.
-        style: the style of a depthwise convolution, and the dtype of the others.
-    """
-
-    boxes_per_cell: int
-    num_classes: int
-    kernel: int
-    separable: bool
-    style: Style
+    boxes_per_cell: int  # k
+    num_classes: int  # C, background included
+    kernel: int  # the side of the convolutions, pixels
+    separable: bool  # see `Heads`
+    style: Style  # of a depthwise convolution; the others take its dtype
 
     @nn.compact
     def __call__(self, features: FeatureMap, *, train: bool) -> Predictions:
@@ -95,13 +96,9 @@ class MultiboxHead(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class BoxReader:
-    """Reads some numbers for every default box of one map; use it inside a module's `__call__`.
+    """Reads some numbers for every default box of one map; its fields are those of `MultiboxHead`.
 
-    Attributes:
-        boxes_per_cell: k.
-        kernel: the side of the convolution, pixels.
-        separable: see `Heads`.
-        style: the style of a depthwise convolution, and the dtype of the other.
+    Call it inside a module's `__call__`.
     """
 
     boxes_per_cell: int
@@ -117,7 +114,7 @@ class BoxReader:
         Args:
             features: [B, H, W, channels].
             values: how many numbers a box has.
-            name: of the convolution in the parameters.
+            name: the convolution's in the parameters.
             train: see `ConvLayer`.
         """
         x, kernel, style = features, self.kernel, self.style
