@@ -1,4 +1,4 @@
-"""The folders of checkpoints: which there are, whether they are whole, what they hold."""
+"""The folders of checkpoints: the steps they hold, whether each is whole, and its contents."""
 
 import json
 import logging
@@ -28,16 +28,16 @@ class Problem(NamedTuple):
     """What is wrong with a checkpoint."""
 
     text: str
-    certain: bool = True  # False: it could not be read now, and may be whole
+    certain: bool = True  # False where it could not be read, and may be whole
 
 
 def load_variables(workdir: pathlib.Path, *, which: str = "latest") -> PyTree:
     """Returns the variables that a run's checkpoint is evaluated with, on the host.
 
-    Where the newest or the best checkpoint is damaged, the one after it is taken, with a message.
+    Where the newest or the best checkpoint is damaged, a message says so and the next one is taken.
 
     Args:
-        workdir: of the run.
+        workdir: the run's.
         which: "latest", "best" (by mAP), or a step.
 
     Raises:
@@ -105,12 +105,12 @@ def steps_in(folder: pathlib.Path) -> list[int]:
 
 def metrics_in(folder: pathlib.Path) -> dict[int, float]:
     """Returns the metric of every checkpoint that has its files."""
-    found = {}
-    for step in steps_in(folder):
-        path = folder / str(step)
-        if problem_of(path, contents=False) is None:
-            found[step] = read_item(path, NOTES)[METRIC]
-    return found
+    paths = {step: folder / str(step) for step in steps_in(folder)}
+    return {
+        step: read_item(path, NOTES)[METRIC]
+        for step, path in paths.items()
+        if problem_of(path, contents=False) is None
+    }
 
 
 def read_item(path: pathlib.Path, item: str) -> Any:
@@ -122,7 +122,7 @@ def read_arrays(path: pathlib.Path, item: str) -> dict[str, Any]:
     """Returns an item's arrays on the host."""
     handler = ocp.StandardCheckpointHandler()
     folder = epath.Path(path / item)
-    # Without a sharding in the target Orbax reads numpy arrays, wherever they were saved.
+    # Without a sharding in the target Orbax reads numpy arrays, whatever devices saved them.
     target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), dict(handler.metadata(folder)))
     saved = handler.restore(folder, args=ocp.args.StandardRestore(target))
     handler.close()

@@ -14,7 +14,7 @@ def load(path: str | os.PathLike, *, checkpoint: str = "latest") -> Trained:
 
     Args:
         path: the workdir or the file.
-        checkpoint: of a run: "latest", "best" (by mAP), or a step.
+        checkpoint: a run's: "latest", "best" (by mAP), or a step.
 
     Raises:
         ValueError: where there is none, it is damaged, or another version wrote it.

@@ -13,10 +13,10 @@ from ssd_jax.detectors import anchor_spec
 from ssd_jax.detectors.anchor_rules import ExplicitSizes
 from ssd_jax.ops.anchors import AnchorMap, AnchorSpec, both_orientations, generate
 
-# Boxes that clustering and search look at; of more, so many are drawn at random.
+# Clustering and search look at so many boxes at most, drawn at random.
 _MOST_BOXES = 20_000
 _ROUNDS = 20
-# What a box's best IoU counts beside its being covered: enough to tell equals apart.
+# How much a box's best IoU counts beside its being covered: enough to tell equals apart.
 _IOU_WEIGHT = 0.01
 
 # Of each map, in numbers of sizes: a cell's first square and its second, None where there is none.
@@ -63,9 +63,7 @@ def propose(
             "proposal.propose: expected one scale on each map, got config.anchors.more_sizes "
             f"{[entry.more_sizes for entry in spec.maps]}"
         )
-    height, width = spec.image_size
-    boxes = data.sample(_MOST_BOXES, seed) * np.array((width, height) * 2)
-    boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+    boxes = data.sample_on(spec.image_size, _MOST_BOXES, seed)
     sides = boxes[:, 2:] - boxes[:, :2]
     clusters = min(clusters, clustering.most(sides))
     now = [_squares(spec, entry) for entry in spec.maps]
