@@ -28,7 +28,7 @@ class Evaluation(NamedTuple):
     source: records.Source
 
     def summary(self) -> str:
-        """Returns the scores that matter, in a line."""
+        """Returns the main scores in a line."""
         names = ("mAP", "AP", "AP50", "APs", "APm", "APl")
         values = {name: self.metrics[name] for name in names}
         return "  ".join(f"{k} {'-' if v is None else f'{v:.4f}'}" for k, v in values.items())
@@ -51,7 +51,7 @@ class Evaluation(NamedTuple):
         )
 
     def write_plots(self, folder: pathlib.Path) -> None:
-        """Writes the precision-recall curves, an overview and a page for each class."""
+        """Writes the precision-recall curves: an overview, and a page for each class."""
         plots.write_plots(folder, self.curves, self.source.class_names)
 
     def contact_sheet(self, count: int) -> Image.Image:
@@ -65,13 +65,6 @@ class Evaluation(NamedTuple):
             with images.memory_limit(None):  # it was decoded when the data set was prepared
                 pixels = images.decode(self.source[int(i)].image)
             picture = draw.draw_ground_truth(pixels, truth.boxes_xyxy, truth.labels, names)
-            pictures.append(
-                draw.draw_detections(
-                    picture,
-                    found.boxes_xyxy[shown],
-                    found.labels[shown],
-                    found.scores[shown],
-                    names,
-                )
-            )
+            kept = (found.boxes_xyxy[shown], found.labels[shown], found.scores[shown])
+            pictures.append(draw.draw_detections(picture, *kept, names))
         return draw.contact_sheet(pictures, columns=math.ceil(math.sqrt(len(pictures))))
