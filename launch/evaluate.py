@@ -19,13 +19,13 @@ from . import cli
 CONFIG = cli.define_config()
 WORKDIR, WEIGHTS = cli.define_trained()
 SPLIT = flags.DEFINE_string(
-    "split", "", "NAME:SPLIT of a prepared data set; default the config's data.eval."
+    "split", "", "NAME:SPLIT of a prepared data set; by default the config's data.eval."
 )
-DATA_DIR = flags.DEFINE_string("data_dir", "", "Its folder; default the config's data.data_dir.")
+DATA_DIR = flags.DEFINE_string("data_dir", "", "Its folder; by default the config's data_dir.")
 OUTPUT = flags.DEFINE_string(
     "output",
     "",
-    "Where metrics.json goes; default WORKDIR/evaluation/metrics.json, and for --weights "
+    "The path of metrics.json; by default WORKDIR/evaluation/metrics.json, and for --weights "
     "NAME_evaluation/metrics.json beside the file.",
 )
 CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a step.")
@@ -39,7 +39,7 @@ def main() -> int:
     trained = load(path, checkpoint=CHECKPOINT.value)
     experiment = trained.experiment
     if WEIGHTS.value and CONFIG.name is not None:
-        raise ValueError("--config: the file of --weights brings its own; leave it away")
+        raise ValueError("--config: the file of --weights brings its own; leave --config out")
     if CONFIG.name is not None:
         experiment = config.with_classes(
             config.resolve(CONFIG.value),

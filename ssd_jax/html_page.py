@@ -19,13 +19,9 @@ th:first-child, td:first-child { text-align: left }
 
 
 def page(title: str, body: Iterable[str], *, style: str = "", script: str = "") -> str:
-    """Returns the text of a page.
+    """Returns the text of a page of some elements of HTML; empty ones are left out.
 
-    Args:
-        title: the title, plain text.
-        body: the elements of the page, HTML; empty ones are left out.
-        style: further rules of CSS.
-        script: a program that runs when the page is there.
+    The title is plain text; the style adds rules of CSS, and the script runs at the page's end.
     """
     elements = "\n".join(filter(None, body))
     return (

@@ -34,11 +34,8 @@ class Problem(NamedTuple):
 def load_variables(workdir: pathlib.Path, *, which: str = "latest") -> PyTree:
     """Returns the variables that a run's checkpoint is evaluated with, on the host.
 
-    Where the newest or the best checkpoint is damaged, a message says so and the next one is taken.
-
-    Args:
-        workdir: the run's.
-        which: "latest", "best" (by mAP), or a step.
+    The checkpoint is "latest", "best" (by mAP) or a step. Where the newest or the best one is
+    damaged, a message says so and the next one is taken.
 
     Raises:
         ValueError: where there is no such checkpoint, naming the ones there are; or none that is

@@ -48,13 +48,7 @@ class BoxSet(NamedTuple):
     def sample_on(
         self, image_size: tuple[int, int], most: int, seed: int = 0
     ) -> Float[np.ndarray, "n 4"]:
-        """Returns a `sample` in pixels of a network's input, without the boxes that lack an area.
-
-        Args:
-            image_size: height, width of the input.
-            most: how many boxes to draw where there are more.
-            seed: the seed of the drawing.
-        """
+        """Returns a `sample` in pixels of an input of (height, width), without empty boxes."""
         height, width = image_size
         boxes = self.sample(most, seed) * np.array((width, height) * 2)
         return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]

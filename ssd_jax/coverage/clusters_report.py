@@ -16,10 +16,8 @@ def clusters_report(
 ) -> tuple[rich.table.Table, Figure]:
     """Returns the sizes and the ratios of 1 to `most` clusters: a table, and a page of pictures.
 
-    Args:
-        data: the boxes.
-        image_size: height, width of the network's input, on which they are clustered.
-        most: how many clusters to try; no more are tried than there are different boxes.
+    The boxes are clustered on a network's input of `image_size`, (height, width) in pixels. There
+    are no more clusters than different boxes.
 
     Raises:
         ValueError: where no box has an area.

@@ -31,10 +31,7 @@ def matched_anchors(
 ) -> MatchedAnchors:
     """Returns the positive anchors of a picture that is warped whole to the network's input.
 
-    Args:
-        record: the picture; crowds take no part.
-        anchors_cxcywh: of the detector.
-        iou_threshold: of the matching (`config.loss.iou_threshold`).
+    Crowds take no part. The threshold is the matching's, `config.loss.iou_threshold`.
     """
     if not len(record.labels):
         return MatchedAnchors(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))

@@ -70,11 +70,7 @@ class Coverage:
         return self.picture_area if measured_on == "picture" else self.sides.prod(axis=1)
 
     def figures(self, measured_on: str = "picture") -> dict[str, float]:
-        """Returns the figures of the whole data set.
-
-        Args:
-            measured_on: where objects are measured to be small, medium or large; see
-                `size_classes`.
+        """Returns the figures of the whole data set; see `size_classes` for `measured_on`.
 
         Returns:
             "covered", the share of objects with an anchor at the matching IoU, and of those of each
@@ -129,11 +125,7 @@ def measure(experiment: config.Experiment, data: BoxSet) -> Coverage:
     Pictures are warped whole to the network's input, as in evaluation, which leaves normalised
     boxes as they are; training also crops and expands them. The matcher is training's, and
     difficult objects take part as they do there. RefineDet's anchors are those that its first step
-    starts from.
-
-    Args:
-        experiment: the config; its classes need not be those of the data set.
-        data: the boxes.
+    starts from. The config's classes need not be those of the data set.
 
     Raises:
         ValueError: for anchors that contradict the network.

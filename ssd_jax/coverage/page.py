@@ -7,8 +7,8 @@ from PIL import Image
 from ssd_jax import html_page
 from ssd_jax.coverage import plots, tables
 from ssd_jax.coverage.measure import Coverage
-from ssd_jax.coverage.tables import TextTable
 from ssd_jax.html_page import escape
+from ssd_jax.text_table import TextTable
 
 _STYLE = ".tables { display: flex; flex-wrap: wrap; gap: .5em 2.5em; align-items: flex-start }"
 
@@ -21,10 +21,8 @@ def page(
 ) -> str:
     """Returns the page: all configs side by side, then each on each data set.
 
-    Args:
-        found: at least one.
-        measured_on: where sizes are measured; see `measure.size_classes`.
-        picture: the picture to draw the anchors of a cell on; None means a blank input.
+    The anchors of a cell are drawn on the picture, or on a blank input. See `measure.size_classes`
+    for `measured_on`.
     """
     threshold = ", ".join(f"{x:g}" for x in dict.fromkeys(one.iou_threshold for one in found))
     parts = [

@@ -2,14 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-import rich.box
-import rich.table
-import rich.text
+from typing import Any
 
 from ssd_jax.coverage import groups
 from ssd_jax.coverage.measure import Coverage
+from ssd_jax.text_table import TextTable
 
 EXPLANATION = (
     "covered: share of objects with an anchor at the matching IoU; forced: matched only by the "
@@ -19,34 +16,8 @@ EXPLANATION = (
 )
 
 
-class TextTable(NamedTuple):
-    """A title, headings and rows; the first column is text, the others are numbers."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-
-    def terminal(self) -> rich.table.Table:
-        """Returns it as rich prints it."""
-        # A Text, where rich would make pictures of words like ":train:" in a str.
-        title = rich.text.Text(self.title)
-        table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD, title_justify="left")
-        for i, heading in enumerate(self.headings):
-            table.add_column(
-                rich.text.Text(heading), justify="right" if i else "left", no_wrap=True
-            )
-        for row in self.rows:
-            table.add_row(*map(rich.text.Text, row))
-        return table
-
-
 def side_by_side(found: Sequence[Coverage], measured_on: str = "picture") -> list[TextTable]:
-    """Returns a table for each data set, with a row for each config, in the order given.
-
-    Args:
-        found: the coverage of configs on the same or on several data sets.
-        measured_on: see `measure.size_classes`.
-    """
+    """Returns a table for each data set, with a row for each config, in the order given."""
     headings = (
         *("config", "anchors", "covered", "small", "medium", "large"),
         *("forced", "best IoU", "positives", "unused", "crossing"),

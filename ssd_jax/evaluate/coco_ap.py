@@ -35,13 +35,8 @@ def evaluate(
     """Returns the scores of a data set's detections by COCO's rules.
 
     Crowds are ignored as COCO does; difficult objects are left out: neither they nor the one
-    detection matched to each count.
-
-    Args:
-        objects: the objects of the data set.
-        detections: its detections; the best 100 of an image and class count.
-        num_images: the number of its images, those without objects included.
-        num_classes: C, background included.
+    detection matched with each count. Of an image and a class the best 100 detections count. The
+    images include those without objects, and the classes the background.
     """
     truth = hotcoco.COCO.from_arrays(
         images=[{"id": i} for i in range(num_images)],

@@ -54,12 +54,7 @@ class GrowingResults:
     """
 
     def __init__(self, path: pathlib.Path, *, category_ids: Sequence[int] | None = None) -> None:
-        """Names the file.
-
-        Args:
-            path: the file, which is not there yet.
-            category_ids: as `write_coco_results` takes them.
-        """
+        """Names the file, which is not there yet; `write_coco_results` explains the ids."""
         self._path = path
         self._part = path.with_name(f"{path.stem}.part{path.suffix}")
         self._category_ids = category_ids
@@ -128,10 +123,7 @@ def read_coco_results(
     """Reads detections in COCO's results format, image after image in the order of the file.
 
     Images without detections are not in such a file, so they are not in the result.
-
-    Args:
-        path: the file.
-        category_ids: the category's number for labels 1 .. C-1; by default the label itself.
+    `write_coco_results` explains the ids.
 
     Raises:
         ValueError: for a file of another format, or a category that is not among `category_ids`.

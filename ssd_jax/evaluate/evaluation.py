@@ -38,12 +38,7 @@ class Evaluation(NamedTuple):
         rich.console.Console().print(metrics.metrics_table(self.metrics))
 
     def write(self, folder: pathlib.Path, metrics_path: pathlib.Path | None = None) -> None:
-        """Writes metrics.json and detections.json to a folder.
-
-        Args:
-            folder: made where it does not exist.
-            metrics_path: another place for metrics.json.
-        """
+        """Makes a folder, and writes metrics.json (or `metrics_path`) and detections.json to it."""
         folder.mkdir(parents=True, exist_ok=True)
         metrics.write_metrics(metrics_path or folder / "metrics.json", self.metrics)
         coco_results.write_coco_results(

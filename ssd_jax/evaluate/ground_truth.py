@@ -104,11 +104,7 @@ def tabulate(
 
 
 def tabulate_objects(ground_truths: Sequence[GroundTruth], *, num_classes: int) -> ObjectTable:
-    """Checks the ground truth and lays it out as one table.
-
-    Args:
-        ground_truths: every image of the data set, those without objects too.
-        num_classes: C, background included.
+    """Checks the ground truth and lays it out as one table; see `tabulate`.
 
     Raises:
         ValueError: for no image at all, an image given twice, arrays of the wrong shape, labels

@@ -22,12 +22,7 @@ _MAX_POINTS = 2000  # of a drawn line: more cannot be told apart
 
 
 def precision_recall_overview(curves: Sequence[Curve], class_names: Sequence[str]) -> Figure:
-    """Returns one small precision-recall plot per class, the class of highest AP first.
-
-    Args:
-        curves: the curves of labels 1 .. C-1 at VOC's IoU.
-        class_names: their names.
-    """
+    """Returns a small plot of each class's curve at VOC's IoU, the class of highest AP first."""
     _check(curves, class_names)
     aps = np.array([voc_ap.eleven_point_ap(curve) for curve in curves])
     order = np.argsort(-aps, kind="stable")  # NaN, of classes without objects, comes last
@@ -37,7 +32,6 @@ def precision_recall_overview(curves: Sequence[Curve], class_names: Sequence[str
         figsize=(max(3.6, 1.75 * columns + 0.7), 1.85 * rows + 1.0), layout="constrained"
     )
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    _unit_square(grid[0])  # and with it the others, which share its axes
     for cell, k in zip(grid, order, strict=False):
         _style(cell)
         _draw_curve(cell, curves[k])
@@ -65,13 +59,11 @@ def class_page(curve: Curve, class_name: str) -> Figure:
     figure.suptitle(title, color=_INK, fontsize=12, parse_math=False)
 
     _style(left)
-    _unit_square(left)
     _draw_f1_levels(left)
     _draw_curve(left, curve)
     left.set(xlabel="recall", ylabel="precision")
 
     _style(right)
-    _unit_square(right)
     right.set(xlabel="score threshold", ylabel="precision, recall, F1")
     right.set_xlim(_score_range(curve.scores))
     total = curve.precision + curve.recall
@@ -125,13 +117,9 @@ def _save(figure: Figure, path: pathlib.Path) -> None:
         figure.savefig(path, dpi=120)
 
 
-def _unit_square(axes: Axes) -> None:
-    """Shows 0 to 1 on both axes."""
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-
-
 def _style(axes: Axes) -> None:
-    """Draws a light grid, and no frame on the top and the right."""
+    """Shows 0 to 1 on both axes, with a light grid and no frame on the top and the right."""
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     axes.grid(color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

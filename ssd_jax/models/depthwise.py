@@ -44,11 +44,7 @@ class DepthwiseConv(nn.Module):
 def depthwise(x: FeatureMap, kernel: Kernel, stride: int, padding: Padding) -> FeatureMap:
     """Returns the depthwise convolution (cross-correlation, as in every framework) of a map.
 
-    Args:
-        x: [B, H, W, C].
-        kernel: [rows, columns, 1, C], of the same dtype.
-        stride: pixels.
-        padding: see `Padding`.
+    The kernel has the map's dtype; the stride is in pixels.
     """
     options = {"stride": stride, "padding": padding}
     return jax.lax.platform_dependent(

@@ -65,12 +65,7 @@ class SourceMaps(nn.Module):
 
     @nn.compact
     def __call__(self, images: FeatureMap, *, train: bool) -> list[FeatureMap]:
-        """Returns the maps that the heads read, finest first.
-
-        Args:
-            images: float [B, H, W, 3], normalised as the backbone expects.
-            train: see `ConvLayer`.
-        """
+        """Returns the maps that the heads read, finest first, from normalised images."""
         settings = self.settings
         features = self.backbone(images, train=train)
         scales = settings.l2_norm or (0.0,) * len(settings.sources)

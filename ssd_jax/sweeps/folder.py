@@ -105,9 +105,7 @@ class SweepFolder:
     def progress(self, trial: Trial, *, elsewhere: bool = False) -> Progress:
         """Returns how far a trial is, from what its run has written.
 
-        Args:
-            trial: the trial.
-            elsewhere: whether a cluster says that it runs.
+        With `elsewhere` a cluster says that the trial runs.
         """
         workdir, record = self.workdir(trial), self.record(trial)
         saved = (path.name for path in (workdir / RECENT).glob("[0-9]*") if path.name.isdigit())
@@ -168,9 +166,7 @@ def counted(progress: Sequence[Progress]) -> str:
 def seconds_left(progress: Sequence[Progress], parallel: int) -> float | None:
     """Returns the time that the rest should take; None before any step is timed.
 
-    Args:
-        progress: the progress of all trials; failed ones do not run again.
-        parallel: how many trials run at a time.
+    So many trials run in parallel; failed ones do not run again.
     """
     timed = [one for one in progress if one.seconds and one.step]
     if not timed:

@@ -58,16 +58,10 @@ def render(
     left: str = "",
     notes: Iterable[str] = (),
 ) -> str:
-    """Returns the page.
+    """Returns the page: scores, pictures and failures.
 
-    Args:
-        results: the settings and their scores.
-        progress: the progress of every trial.
-        title: the title of the page.
-        command: the command that runs the sweep.
-        best_command: the command that trains the best setting; "" while there is none.
-        left: the time that the rest takes, to read.
-        notes: further sentences.
+    The commands are those that run the sweep and train its best setting, "" while there is none.
+    `left` is the time that the rest takes, to read; `notes` are further sentences.
     """
     summary = f"{len(results.settings)} settings, {len(progress)} trials: {counted(progress)}"
     if left:

@@ -78,13 +78,7 @@ def collect(
     progress: Sequence[Progress],
     coverage: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Results:
-    """Returns what the trials of a sweep scored so far.
-
-    Args:
-        folder: the sweep's.
-        progress: the progress of every trial.
-        coverage: the coverage of each setting, by its name; see `coverage.measure`.
-    """
+    """Returns the scores of a sweep so far, with the coverage of settings by their names."""
     groups: dict[str, list[Progress]] = {}
     for one in progress:
         groups.setdefault(one.trial.setting, []).append(one)
