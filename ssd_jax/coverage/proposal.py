@@ -28,30 +28,26 @@ def propose(
 ) -> ExplicitSizes:
     """Returns anchors that cover a data set with as many boxes in a cell as a config has now.
 
-    The clusters say which sizes and ratios there are, and coverage where they go:
+    Clusters give the sizes and the ratios to choose from, and coverage decides where they go:
 
     1. The sizes to choose from are the sides of squares with the areas of k-means' centres
        (`clustering.by_size`), and those that the config has now.
     2. A map with n ratios (each with its inverse) gets the upper n of n + 1 clusters of the boxes'
-       ratios (`clustering.by_ratio`), the lowest being what its squares are for; or all maps keep
-       their ratios, where that covers more.
-    3. Map by map, the sizes of the squares of a cell are taken that leave the fewest boxes without
-       an anchor at the matching IoU, round after round until none changes. Sizes rise from map to
-       map, so that coarser maps keep the larger objects: a map's second square is at most the next
-       one's first.
+       ratios (`clustering.by_ratio`), since its squares serve the lowest. Where that covers less,
+       all maps keep their ratios.
+    3. Each map in turn takes the sizes of squares that leave the fewest boxes without an anchor at
+       the matching IoU, round after round until none changes. Sizes rise from map to map, so that
+       coarser maps keep the larger objects: a map's second square is at most the next one's first.
 
     The search begins with sizes that are evenly spread, and with those of the config where they
-    rise like that; it then ends with anchors that cover no less, of the boxes that it looks at.
-    `clip` is kept, but the search takes the anchors as they are before it.
+    rise like that; its anchors then cover no fewer of the boxes that it looks at. `clip` is kept,
+    but the search looks at unclipped anchors.
 
     Args:
-        experiment: whose maps, steps and numbers of boxes are kept.
-        data: the boxes; of more than 20,000, so many are drawn.
-        clusters: how many sizes to look for, or as many as there are different boxes.
-        seed: of the clustering and of the drawing.
-
-    Returns:
-        The rule of explicit sizes, in pixels.
+        experiment: the config whose maps, steps and numbers of boxes are kept.
+        data: the boxes; at most 20,000 are looked at, drawn at random.
+        clusters: how many sizes to look for, at most as many as there are different boxes.
+        seed: the seed of the clustering and of the drawing.
 
     Raises:
         ValueError: for a data set without boxes, for too few sizes, or for a config with several
@@ -174,7 +170,7 @@ class _Search:
 
 
 def _ascend(search: _Search, start: _State) -> tuple[float, _State]:
-    """Returns the value and the state after map by map was improved, with all others fixed."""
+    """Returns the value and the state after improving one map at a time, the others fixed."""
     state, m, k = list(start), len(start), search.num_sizes
     value = 0.0
     for _ in range(_ROUNDS):

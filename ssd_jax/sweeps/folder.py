@@ -113,15 +113,18 @@ class SweepFolder:
         evaluated = last_step(workdir / LINES, "evaluation")
         seconds = record.get("seconds", 0.0)
         metrics = workdir / "evaluation" / "metrics.json"
+        state, reason = "waiting", ""
         if evaluated >= trial.experiment.train.steps and metrics.exists():
-            return Progress(trial, "finished", step, seconds, "")
-        if elsewhere or self.is_locked(trial):
-            began = _read(self._lock_path(trial)).get("began", time.time())
-            return Progress(trial, "running", step, seconds + time.time() - began, "")
-        if record.get("failed"):
-            return Progress(trial, "failed", step, seconds, record["failed"])
-        begun = (workdir / config.FILE).exists()
-        return Progress(trial, "stopped" if begun else "waiting", step, seconds, "")
+            state = "finished"
+        elif elsewhere or self.is_locked(trial):
+            state = "running"
+            now = time.time()
+            seconds += now - _read(self._lock_path(trial)).get("began", now)
+        elif record.get("failed"):
+            state, reason = "failed", record["failed"]
+        elif (workdir / config.FILE).exists():
+            state = "stopped"
+        return Progress(trial, state, step, seconds, reason)
 
     def check(self, trials: Iterable[Trial]) -> None:
         """Raises a ValueError where a trial's workdir holds the run of another config."""
