@@ -15,7 +15,7 @@ from . import cli
 _PER_CLASS = flags.DEFINE_bool("per_class", False, "Also VOC07's AP of every class.")
 
 
-def main() -> int:
+def main() -> None:
     """Runs the command."""
     workdirs = [pathlib.Path(x) for x in cli.positional()]
     if not workdirs:
@@ -31,7 +31,6 @@ def main() -> int:
         for row, each in zip(rows, scores, strict=True)
     ]
     cli.print_table(TextTable("", ("config", "seeds", *shown), texts).terminal())
-    return 0
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a ste
 cli.define_distributed()
 
 
-def main() -> int:
+def main() -> None:
     """Runs the command."""
     cli.initialize_distributed()
     path = pathlib.Path(WEIGHTS.value or WORKDIR.value)
@@ -59,7 +59,6 @@ def main() -> int:
         evaluation.write(folder, metrics_path=output)
         evaluation.write_plots(folder)
         print(f"{evaluation.summary()}\nwritten to {output}")
-    return 0
 
 
 if __name__ == "__main__":

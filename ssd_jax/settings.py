@@ -110,16 +110,15 @@ def _override(cls: type, values: dict[str, Any], path: str, value: Any, top: str
                 values.update(_named(registry, value, path))
             return
         if name not in hints:
-            raise ValueError(f"{path}: {_absent(cls, registry, values, name, hints, where, top)}")
+            part = values[NAME] if registry else ""
+            raise ValueError(f"{path}: {_absent(cls, registry, part, name, hints, where, top)}")
         kind = hints[name]
         if not last:
             values = values[name]
             continue
         inner = registry_of(kind)
-        if inner and isinstance(value, str):
-            value = _named(inner, value, path)
-        elif isinstance(value, str):
-            value = _parse(kind, value, path)
+        if isinstance(value, str):
+            value = _named(inner, value, path) if inner else _parse(kind, value, path)
         values[name] = value
 
 
@@ -175,26 +174,23 @@ def _named(registry: Registry, name: Any, path: str) -> dict[str, Any]:
 def _absent(
     cls: type,
     registry: Registry | None,
-    values: dict[str, Any],
+    part: str,
     name: str,
     hints: dict[str, Any],
     where: str,
     top: str,
 ) -> str:
     """Returns the message about a field that its group does not have."""
-    if registry:
-        owners = [part for part in registry if name in _hints(registry[part])]
-        if owners:
-            return (
-                f"the {registry.noun} {values[NAME]!r} has no {name}; {' and '.join(owners)} "
-                f"{'has' if len(owners) == 1 else 'have'} it: choose one with {where}={owners[0]}"
-            )
-    near = difflib.get_close_matches(name, hints, n=1, cutoff=0.6)
-    if near:
-        return f"there is no such field; did you mean {where}.{near[0]}?"
-    return (
-        f"there is no such field{_near(cls, f'{where}.{name}', top) or _suggest(name, list(hints))}"
-    )
+    if registry and (owners := [one for one in registry if name in _hints(registry[one])]):
+        return (
+            f"the {registry.noun} {part!r} has no {name}; {' and '.join(owners)} "
+            f"{'has' if len(owners) == 1 else 'have'} it: choose one with {where}={owners[0]}"
+        )
+    if near := difflib.get_close_matches(name, hints, n=1, cutoff=0.6):
+        hint = f"; did you mean {where}.{near[0]}?"
+    else:
+        hint = _near(cls, f"{where}.{name}", top) or _suggest(name, list(hints))
+    return f"there is no such field{hint}"
 
 
 def _near(cls: type, path: str, top: str) -> str:
@@ -246,7 +242,7 @@ def _part(registry: Registry, value: Any, where: str, default: Any) -> Any:
         raise ValueError(f"{where}: {error}") from None
     for field in fields:
         if field not in _hints(part):
-            reason = _absent(part, registry, {NAME: name}, field, _hints(part), where, where)
+            reason = _absent(part, registry, name, field, _hints(part), where, where)
             raise ValueError(f"{where}.{field}: {reason}")
     return from_dict(part, fields, where)
 

@@ -89,39 +89,30 @@ class MultiboxHead(nn.Module):
     @nn.compact
     def __call__(self, features: FeatureMap, *, train: bool) -> Predictions:
         """Returns offsets [B, H*W*k, 4] and logits [B, H*W*k, C]: rows, columns, then boxes."""
-        read = BoxReader(self.boxes_per_cell, self.kernel, self.separable, self.style)
-        offsets = read(features, 4, "offsets", train)
-        return Predictions(offsets, read(features, self.num_classes, "logits", train))
+        head = (self.boxes_per_cell, self.kernel, self.separable, self.style, train)
+        offsets = read_boxes(features, 4, "offsets", *head)
+        return Predictions(offsets, read_boxes(features, self.num_classes, "logits", *head))
 
 
-@dataclasses.dataclass(frozen=True)
-class BoxReader:
-    """Reads some numbers for every default box of one map; its fields are those of `MultiboxHead`.
+def read_boxes(
+    x: FeatureMap,
+    values: int,
+    name: str,
+    boxes_per_cell: int,
+    kernel: int,
+    separable: bool,
+    style: Style,
+    train: bool,
+) -> Float[Array, "B N values"]:
+    """Returns some values for every default box of a map: rows, columns, then boxes; float32.
 
-    Call it inside a module's `__call__`.
+    Call it inside a module's `__call__`. The convolution is called `name` in the parameters; see
+    `MultiboxHead` for what follows it.
     """
-
-    boxes_per_cell: int
-    kernel: int
-    separable: bool
-    style: Style
-
-    def __call__(
-        self, features: FeatureMap, values: int, name: str, train: bool
-    ) -> Float[Array, "B N values"]:
-        """Returns float32[B, H*W*k, values]: rows, columns, then boxes.
-
-        Args:
-            features: [B, H, W, channels].
-            values: how many numbers a box has.
-            name: the convolution's in the parameters.
-            train: see `ConvLayer`.
-        """
-        x, kernel, style = features, self.kernel, self.style
-        if self.separable:
-            layer = ConvLayer(kernel=kernel, depthwise=True, style=style, name=f"{name}_depthwise")
-            x, kernel = layer(x, train=train), 1
-        padding = (kernel // 2, kernel // 2)
-        channels = self.boxes_per_cell * values
-        conv = Conv(channels, kernel, (padding, padding), dtype=style.dtype, name=name)
-        return conv(x).reshape(x.shape[0], -1, values).astype(jnp.float32)
+    if separable:
+        layer = ConvLayer(kernel=kernel, depthwise=True, style=style, name=f"{name}_depthwise")
+        x, kernel = layer(x, train=train), 1
+    padding = (kernel // 2, kernel // 2)
+    channels = boxes_per_cell * values
+    conv = Conv(channels, kernel, (padding, padding), dtype=style.dtype, name=name)
+    return conv(x).reshape(x.shape[0], -1, values).astype(jnp.float32)

@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from ssd_jax.models.depthwise import FeatureMap
-from ssd_jax.models.heads import BoxReader, Heads
+from ssd_jax.models.heads import Heads, read_boxes
 from ssd_jax.models.style import Style
 from ssd_jax.types import RefinedPredictions
 
@@ -41,7 +41,7 @@ class RefineDetModule(nn.Module):
 
         def refine(name: str, values: int) -> Float[Array, "B A values"]:
             each = [
-                BoxReader(*shape, heads.separable, style)(x, values, f"arm{i}_{name}", train)
+                read_boxes(x, values, f"arm{i}_{name}", *shape, heads.separable, style, train)
                 for i, (x, shape) in enumerate(zip(arm, shapes, strict=True), start=1)
             ]
             return jnp.concatenate(each, axis=1)

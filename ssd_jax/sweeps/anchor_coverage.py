@@ -14,8 +14,6 @@ from ssd_jax.sweeps.results import COVERAGE
 
 log = logging.getLogger(__name__)
 
-FILE = "coverage.json"
-
 
 def of_settings(trials: Iterable[Trial], folder: pathlib.Path) -> dict[str, dict[str, float]]:
     """Returns the figures of each setting's anchors on the objects that it trains on, by its name.
@@ -23,7 +21,7 @@ def of_settings(trials: Iterable[Trial], folder: pathlib.Path) -> dict[str, dict
     Settings with the same anchors share a measurement, and the folder keeps them. A setting whose
     anchors cannot be measured is left out, with a warning.
     """
-    path = folder / FILE
+    path = folder / "coverage.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     boxes: dict[tuple[str, str], annotations.BoxSet] = {}
     found = {}

@@ -108,6 +108,7 @@ def _over_fields(results: Results) -> Figure:
         _bars(axes, results, values, chosen, line=len(results.fields) == 1)
         if min(values) > 0 and max(values) / min(values) >= 30:
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter("")  # whose texts would overlap
         axes.set(xlabel=path, ylabel=CRITERION)
     return figure
 

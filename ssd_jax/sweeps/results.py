@@ -97,9 +97,8 @@ def collect(
                 coverage=(coverage or {}).get(name, {}),
             )
         )
-    scored = [one for one in settings if one.score is not None]
-    best = max(scored, key=lambda one: one.score.mean, default=None)
-    return Results(fields, tuple(settings), best, _pooled(scored))
+    found = Results(fields, tuple(settings), best=None, spread=_pooled(settings))
+    return found._replace(best=max(found.scored, key=lambda one: one.score.mean, default=None))
 
 
 def _varied(trials: Sequence[Trial]) -> tuple[str, ...]:
