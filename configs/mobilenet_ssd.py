@@ -9,7 +9,7 @@ Variants, joined by commas:
   small                 half width at 128 pixels
   voc, animals          the data set; see configs/ssd.py for how to prepare `animals`
 
-or the practice for teaching: scenes of CIFAR-10 pictures, 64 x 64 on a canvas of 224 x 224:
+or `practice`, for teaching: scenes of CIFAR-10 pictures, 64 x 64 on a canvas of 224 x 224:
 
     python -m launch.prepare --format image_folder_scenes --source cifar10 --name practice
     python -m launch.train --config configs/mobilenet_ssd.py:practice --workdir runs/practice \
@@ -76,7 +76,7 @@ def lite_network(config: ConfigDict) -> None:
 
 
 def laptop_network(config: ConfigDict) -> None:
-    """What ImageNet's weights were trained with, at a size that two cores can fine-tune."""
+    """The settings of ImageNet's weights, at a size that two cores can fine-tune."""
     released_network(config)
     config.model.update(image_size=(192, 192), padding="same", batch_norm_epsilon=1e-3)
     config.model.extras.layers = LAYERS[:3]  # maps 12, 6, 3, 2, 1
@@ -123,7 +123,7 @@ def small_recipe(config: ConfigDict) -> None:
 
 
 def practice() -> ConfigDict:
-    """What students vary is a value of `loss`: iou_threshold, localization, confidence."""
+    """Students vary one of `loss`'s fields: iou_threshold, localization, confidence."""
     config = defaults()
     config.name = "mobilenet_ssd_practice"
     small_network(config)
@@ -141,5 +141,5 @@ def practice() -> ConfigDict:
 
 
 def mirror_only(config: ConfigDict) -> None:
-    """For generated scenes: no two are the same, and the network learns faster without more."""
+    """Leaves flips alone: generated scenes are all different, and the network learns faster."""
     config.augment.update(photometric=False, expand=False, crop=False)

@@ -1,4 +1,4 @@
-"""The embedded default: a small MobileNet-SSD on scenes of shapes, minutes on a laptop, no data.
+"""The embedded default: a small MobileNet-SSD on scenes of shapes, minutes on a laptop.
 
     bash launch/quickstart.sh
 

@@ -19,7 +19,7 @@ the same with DSSD's prediction module (pm), and with its deconvolution modules 
 dm_sum).
 
 pretrain_vgg16 and pretrain_resnet are ssd and ssd_resnet on the quickstart's scenes, whose objects
-are larger: of these only the backbone is taken, in the place of ImageNet's in the papers.
+are larger. The other variants take only their backbone, where the papers take ImageNet's.
 """
 
 from ml_collections import ConfigDict

@@ -56,7 +56,7 @@ def released_network(config: ConfigDict, size: str, anchors: str) -> None:
 
 
 def explicit_anchors_300() -> dict[str, Any]:
-    """Returns overrides that say what the preset "ssd300_voc" says, without the ratios."""
+    """Returns overrides that spell out the preset "ssd300_voc", but for its ratios."""
     return {
         "config.anchors": "sizes",
         "config.anchors.min_sizes": SIZES_300[:-1],

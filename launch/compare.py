@@ -1,4 +1,4 @@
-"""Prints what finished runs scored, a row for each config, with the spread over its seeds.
+"""Prints the scores of finished runs, a row for each config, with the spread over its seeds.
 
 python -m launch.compare runs/a runs/b ... [--per_class]
 """

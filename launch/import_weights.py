@@ -65,7 +65,7 @@ log = logging.getLogger("ssd_jax")
 
 
 def config_of(model: str) -> dict[str, Any]:
-    """Returns the config of the network that a model is, as nested dicts."""
+    """Returns the config of a model's network, as nested dicts."""
     return config.read_file(f"configs/{_CONFIGS[model]}") | {"name": model}
 
 
@@ -103,7 +103,7 @@ def convert(
     try:
         return _convert(arrays, model, names, allow_partial)
     except ValueError as error:
-        # An error that is not about the model is one of its file, too.
+        # An error that the right model meets, too, has nothing to do with the choice.
         fitting = [] if _fits(arrays, model) else [x for x in _CONFIGS if _fits(arrays, x)]
         if not fitting:
             raise

@@ -114,7 +114,7 @@ def save_new(picture: Image.Image, path: pathlib.Path) -> None:
             file.flush()
         except BaseException as error:
             path.unlink()
-            if isinstance(error, OSError):  # of a full disk, without the name
+            if isinstance(error, OSError):  # that of a full disk lacks the name
                 raise OSError(error.errno, error.strerror, str(path)) from None
             raise
 

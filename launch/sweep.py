@@ -1,4 +1,4 @@
-"""Trains the trials of a sweep file, and reports what their settings scored.
+"""Trains the trials of a sweep file, and reports the scores of their settings.
 
     python -m launch.sweep --config configs/X.py --sweep configs/sweeps/Y.py --workdir DIR \
       [--parallel N] [--executor local|slurm] [--config.group.field=value ...]

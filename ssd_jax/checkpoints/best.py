@@ -1,4 +1,4 @@
-"""Which evaluated checkpoints are the best."""
+"""The ranking of evaluated checkpoints."""
 
 import math
 from collections.abc import Mapping

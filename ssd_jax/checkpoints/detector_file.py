@@ -18,7 +18,7 @@ SUFFIX = ".npz"
 
 
 class Trained(NamedTuple):
-    """A trained detector: all that detecting with it, or training on, takes."""
+    """A trained detector: enough to detect with, or to train on."""
 
     experiment: config.Experiment
     variables: PyTree

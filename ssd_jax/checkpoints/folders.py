@@ -94,7 +94,7 @@ def problem_of(path: pathlib.Path, *, contents: bool = True) -> Problem | None:
 
 
 def steps_in(folder: pathlib.Path) -> list[int]:
-    """Returns the steps that a folder has checkpoints of, rising."""
+    """Returns the steps of a folder's checkpoints, rising."""
     if not folder.is_dir():
         return []
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
@@ -111,12 +111,12 @@ def metrics_in(folder: pathlib.Path) -> dict[int, float]:
 
 
 def read_item(path: pathlib.Path, item: str) -> Any:
-    """Returns an item of JSON of a whole checkpoint."""
+    """Reads one of the JSON items of a whole checkpoint."""
     return json.loads((path / item / "metadata").read_bytes())
 
 
 def read_arrays(path: pathlib.Path, item: str) -> dict[str, Any]:
-    """Returns an item's arrays on the host."""
+    """Reads the arrays of one of its items, on the host."""
     handler = ocp.StandardCheckpointHandler()
     folder = epath.Path(path / item)
     # Without a sharding in the target Orbax reads numpy arrays, whatever devices saved them.

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is what was written: the sizes and checksums of all its files."""
+"""The integrity of a checkpoint: the sizes and checksums of all its files."""
 
 import hashlib
 import json

@@ -179,7 +179,7 @@ class Checkpoints:
         try:
             self.wait()
         except CheckpointError:
-            if error is None:  # otherwise the first error is the one to tell
+            if error is None:  # otherwise the first error is the one to report
                 raise
         finally:
             self._background.shutdown()
@@ -231,7 +231,7 @@ class Checkpoints:
                     shutil.rmtree(path, ignore_errors=True)
 
     def _prune(self, name: str, step: int) -> None:
-        """Removes what is not to be kept; damaged checkpoints neither count nor go."""
+        """Removes all but the checkpoints to keep; damaged ones neither count nor go."""
         folder = self._folders[name]
         if name == BEST:
             kept = ranked(folders.metrics_in(folder))
@@ -268,7 +268,7 @@ def _remove(path: pathlib.Path) -> None:
 
 
 def _check_space(path: pathlib.Path, size: int) -> None:
-    """Raises a CheckpointError where a checkpoint cannot fit, which Orbax would tell at length."""
+    """Raises a CheckpointError where a checkpoint cannot fit; Orbax would say so at length."""
     free = shutil.disk_usage(path.parent).free
     if free < size * _COMPRESSION:
         raise CheckpointError(

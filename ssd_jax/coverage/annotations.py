@@ -54,7 +54,7 @@ class BoxSet(NamedTuple):
         return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
 
     def sides(self) -> Float[np.ndarray, "n 2"]:
-        """Returns width and height of every box, normalised: of the picture warped to a square."""
+        """Returns the width and height of every box, normalised."""
         boxes = self.boxes()
         return boxes[:, 2:] - boxes[:, :2]
 

@@ -1,4 +1,4 @@
-"""k-means over boxes: which sizes and which aspect ratios a data set asks for."""
+"""k-means over boxes, for the sizes and the aspect ratios of a data set."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

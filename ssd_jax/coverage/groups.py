@@ -16,7 +16,7 @@ ASPECTS = (
     ("wider than 3 to 1", 3, math.inf),
 )
 _BINS = 20  # of the histogram of best IoU
-_MOST_POSITIVES = 30  # in theirs; objects with more are counted there
+_MOST_POSITIVES = 30  # of the histogram of positives; objects with more count here
 
 
 class Row(NamedTuple):
@@ -37,7 +37,7 @@ class MapRow(NamedTuple):
     anchors: int
     unused: float  # share that no object is matched with
     crossing: float  # share that reaches over the border
-    positives: int  # how many objects they are trained towards, counted with every anchor
+    positives: int  # pairs of an object and an anchor trained towards it
 
 
 def groups(coverage: Coverage, measured_on: str = "picture") -> dict[str, list[Row]]:

@@ -1,4 +1,4 @@
-"""Which anchors an annotated picture trains, and drawing them on it."""
+"""The anchors that an annotated picture trains, and drawings of them."""
 
 from typing import NamedTuple
 

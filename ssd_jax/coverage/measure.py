@@ -1,4 +1,4 @@
-"""What the anchors of a config find in a data set, before anything is trained."""
+"""How well the anchors of a config cover a data set, before any training."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from ssd_jax.ops import anchors as anchor_ops
 from ssd_jax.ops import boxes, matching
 from ssd_jax.ops.anchors import AnchorSpec, generate
 
-# Numbers of a [B, G, A] array of one batch: 4 MiB of float32, which the caches of a CPU hold.
+# The size of a batch's [B, G, A] array: 4 MiB of float32, which the caches of a CPU hold.
 _BATCH_NUMBERS = 2**20
 
 
@@ -110,7 +110,7 @@ def size_classes(area: Float[np.ndarray, " n"]) -> np.ndarray:
 
 
 def share(values: np.ndarray) -> float:
-    """Returns the mean, or nan of nothing."""
+    """Returns the mean, or nan without values."""
     return float(np.mean(values)) if len(values) else float("nan")
 
 

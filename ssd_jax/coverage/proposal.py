@@ -16,10 +16,10 @@ from ssd_jax.ops.anchors import AnchorMap, AnchorSpec, both_orientations, genera
 # Clustering and search look at so many boxes at most, drawn at random.
 _MOST_BOXES = 20_000
 _ROUNDS = 20
-# How much a box's best IoU counts beside its being covered: enough to tell equals apart.
+# The weight of a box's best IoU beside its being covered: enough to break ties.
 _IOU_WEIGHT = 0.01
 
-# Of each map, in numbers of sizes: a cell's first square and its second, None where there is none.
+# For each map the numbers of two sizes: a cell's first square, and its second or None.
 _State = list[tuple[int, int | None]]
 
 
@@ -147,7 +147,7 @@ class _Search:
         iou_threshold: float,
     ):
         self.num_sizes, self.iou_threshold = len(sizes), iou_threshold
-        # For each map, of every size: with a square alone, and with the ratios too, [k, n].
+        # The IoU on each map by size, with a square alone and with the ratios too: [k, n].
         self.squares, self.cells = [], []
         for entry, own in zip(spec.maps, ratios, strict=True):
             distance = _to_nearest_centre(boxes, entry, spec.image_size)
@@ -165,7 +165,7 @@ class _Search:
         return only_one if high is None else np.maximum(only_one, self.squares[i][high])
 
     def value(self, best: Float[np.ndarray, " n"]) -> float:
-        """Returns how many boxes are covered, and a little of how well."""
+        """Returns the number of covered boxes, plus a little for their IoU."""
         return np.count_nonzero(best >= self.iou_threshold) + _IOU_WEIGHT * float(best.sum())
 
 

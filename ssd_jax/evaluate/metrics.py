@@ -136,7 +136,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _json_number(value: float) -> float | None:
-    """Returns a plain float, or None in place of NaN, which JSON does not have."""
+    """Returns a plain float, or None in place of NaN, which JSON lacks."""
     return None if math.isnan(value) else float(value)
 
 

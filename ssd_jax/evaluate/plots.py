@@ -164,7 +164,7 @@ def _thinned(n: int) -> np.ndarray:
 
 
 def _score_range(scores: np.ndarray) -> tuple[float, float]:
-    """Returns the range of a score axis: 0 to 1 for probabilities, otherwise what occurs."""
+    """Returns the range of a score axis: 0 to 1 for probabilities, otherwise their own."""
     if len(scores) == 0 or (scores.min() >= 0 and scores.max() <= 1):
         return 0.0, 1.0
     return float(scores.min()), float(max(scores.max(), scores.min() + 1e-6))

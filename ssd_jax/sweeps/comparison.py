@@ -1,4 +1,4 @@
-"""What finished runs scored, by setting: means and spreads over their seeds."""
+"""The scores of finished runs by setting: means and spreads over their seeds."""
 
 import dataclasses
 import json

@@ -17,7 +17,7 @@ from ssd_jax.train.metrics import LINES, last_step
 
 STATES = ("finished", "running", "stopped", "failed", "waiting")
 
-# What may differ between a trial as it was begun and as it is asked for now.
+# Fields that may differ between the run in a workdir and the trial as it is planned now.
 _FREE_FIELDS = (
     *("data.data_dir", "data.num_workers", "model.num_classes", "class_names", "category_ids"),
     *("train.steps", "train.log_every", "train.eval_every", "train.checkpoint_every"),
@@ -30,8 +30,8 @@ class Progress(NamedTuple):
 
     trial: Trial
     state: str  # one of STATES
-    step: int  # the last one that is written down
-    seconds: float  # that it has run, as far as known
+    step: int  # the last one on disk
+    seconds: float  # of running time, as far as it is known
     reason: str  # of a failure
 
     @property

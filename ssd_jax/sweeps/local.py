@@ -17,7 +17,7 @@ from ssd_jax.sweeps.plan import Trial
 
 log = logging.getLogger("ssd_jax")
 
-# launch.train's exit status when it was stopped, and has saved.
+# The exit status of launch.train where it was stopped and has saved.
 STOPPED = 3
 
 _POLL_SECONDS = 0.2

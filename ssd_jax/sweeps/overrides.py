@@ -1,4 +1,4 @@
-"""What a sweep file is written with: lists of overrides, from grids, lists, draws and seeds.
+"""The vocabulary of sweep files: lists of overrides, from grids, lists, draws and seeds.
 
 A sweep file defines `get_sweep()`, which returns the overrides of each trial as a dict of
 {"config.group.field": value}. It may define `CONFIG`, the config that they are for, and `COMMON`,
@@ -79,7 +79,7 @@ def seeds(n: int) -> list[Overrides]:
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-    """What a field's value is drawn from."""
+    """The distribution that a field's value is drawn from."""
 
     at: Callable[[float], Any]  # the value below which a part, in [0, 1), of the distribution lies
 

@@ -16,7 +16,7 @@ _LONGEST_NAME = 100
 
 
 class SweepFile(NamedTuple):
-    """What a sweep file says."""
+    """The contents of a sweep file."""
 
     path: str
     config: str  # its own config, with the variant; "" for none

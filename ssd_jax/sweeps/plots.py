@@ -1,4 +1,4 @@
-"""Pictures of a sweep: a heat map, lines or points with error bars, whichever fits its fields."""
+"""Figures of a sweep: a heat map, a line or points with error bars, whichever fits its fields."""
 
 import itertools
 import math

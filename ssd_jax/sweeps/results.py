@@ -1,4 +1,4 @@
-"""What the settings of a sweep scored: a row each, with means and spreads over their seeds."""
+"""The scores of a sweep's settings: a row each, with means and spreads over their seeds."""
 
 import csv
 import math
@@ -15,10 +15,10 @@ from ssd_jax.sweeps.folder import Progress, SweepFolder
 from ssd_jax.sweeps.overrides import SEED
 from ssd_jax.sweeps.plan import NAME, Trial, value_of
 
-# What settings are judged by.
+# The score that settings are ranked by.
 CRITERION = "mAP"
 SCORES = ("mAP", "AP", "APs", "APm", "APl")
-# Of `coverage.measure`, and the number of anchors.
+# The figures of `coverage.measure` that are shown, and the number of anchors.
 COVERAGE = (
     *("covered", "covered_small", "covered_medium", "covered_large"),
     *("best_iou", "positives", "anchors"),

@@ -17,7 +17,7 @@ log = logging.getLogger("ssd_jax")
 
 
 class TrialJob:
-    """What a job runs: a trial's command. Preempted, it saves and is queued again."""
+    """The work of a job: a trial's command. A preempted job saves and is queued again."""
 
     def __init__(self, command: Sequence[str], output: pathlib.Path) -> None:
         self._command = list(command)
