@@ -75,7 +75,7 @@ def get_config(variant: str = "321,voc,ssd") -> ConfigDict:
     )
     if stage != "ssd":
         config.model.neck = part(Deconvolution())
-    {"voc": ssd.voc, "coco": ssd.coco}[data](config)
+    ssd.DATA[data](config)
     recipe(config, data, stage)
     return config
 
@@ -85,8 +85,7 @@ def resnet(config: ConfigDict) -> None:
     config.model.backbone = part(ResNet(dilated_conv5=True))
     config.model.batch_norm = True
     config.model.extras = part(Extras(("res3b3", "res5c"), (), form="bottleneck"))
-    config.model.added_momentum = 0.999
-    config.model.added_epsilon = 1e-3
+    config.model.update(added_momentum=0.999, added_epsilon=1e-3)
 
 
 def recipe(config: ConfigDict, data: str, stage: str) -> None:

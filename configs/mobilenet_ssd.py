@@ -9,7 +9,7 @@ Variants, joined by commas:
   small                 half width at 128 pixels
   voc, animals          the data set; see configs/ssd.py for how to prepare `animals`
 
-or the practice for teaching: scenes of CIFAR-10 pictures, 64 x 64 on a canvas of 224 x 224:
+or `practice`, for teaching: scenes of CIFAR-10 pictures, 64 x 64 on a canvas of 224 x 224:
 
     python -m launch.prepare --format image_folder_scenes --source cifar10 --name practice
     python -m launch.train --config configs/mobilenet_ssd.py:practice --workdir runs/practice \
@@ -31,32 +31,25 @@ from . import ssd
 # (1x1 channels, 3x3 channels, kernel, stride, padding) of conv14 and on, as released.
 LAYERS = ((256, 512, 3, 2, 1), (128, 256, 3, 2, 1), (128, 256, 3, 2, 1), (64, 128, 3, 2, 1))
 
-NETWORKS = ("300", "lite", "laptop", "small")
-DATA = ("voc", "animals")
+DATA = {"voc": ssd.voc, "animals": ssd.animals}
 
 
 def get_config(variant: str = "300,voc") -> ConfigDict:
     if variant == "practice":
         return practice()
-    network, data = parse_variant(variant, "configs/mobilenet_ssd.py", NETWORKS, DATA)
+    choices = (tuple(NETWORKS), tuple(DATA))
+    network, data = parse_variant(variant, "configs/mobilenet_ssd.py", *choices)
     config = defaults()
     config.name = f"mobilenet_ssd_{network}_{data}"
-    networks = {
-        "300": released_network,
-        "lite": lite_network,
-        "laptop": laptop_network,
-        "small": small_network,
-    }
-    networks[network](config)
-    {"voc": ssd.voc, "animals": ssd.animals}[data](config)
+    NETWORKS[network](config)
+    DATA[data](config)
     recipes = {"laptop": laptop_recipe, "small": small_recipe}
     recipes.get(network, released_recipe)(config)
     return config
 
 
 def mobilenet_input(config: ConfigDict) -> None:
-    config.input.mean = (127.5, 127.5, 127.5)
-    config.input.scale = (127.5, 127.5, 127.5)
+    config.input.update(mean=(127.5,) * 3, scale=(127.5,) * 3)
 
 
 def released_network(config: ConfigDict) -> None:
@@ -83,11 +76,9 @@ def lite_network(config: ConfigDict) -> None:
 
 
 def laptop_network(config: ConfigDict) -> None:
-    """What ImageNet's weights were trained with, at a size that two cores can fine-tune."""
+    """The settings of ImageNet's weights, at a size that two cores can fine-tune."""
     released_network(config)
-    config.model.image_size = (192, 192)
-    config.model.padding = "same"
-    config.model.batch_norm_epsilon = 1e-3
+    config.model.update(image_size=(192, 192), padding="same", batch_norm_epsilon=1e-3)
     config.model.extras.layers = LAYERS[:3]  # maps 12, 6, 3, 2, 1
     ratios = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
     config.anchors = part(LinearScales(s_min=0.2, s_max=0.9, ratios=ratios))
@@ -96,23 +87,26 @@ def laptop_network(config: ConfigDict) -> None:
 def small_network(config: ConfigDict) -> None:
     """Half the channels at 128 pixels, with a source of stride 8 for small objects."""
     config.model.backbone = part(MobileNetV1())
-    config.model.image_size = (128, 128)
-    config.model.width = 0.5
-    config.model.batch_norm = True
+    config.model.update(image_size=(128, 128), width=0.5, batch_norm=True)
     # Maps 16, 8, 4, 2.
     config.model.extras = part(Extras(("conv5", "conv11", "conv13"), (), LAYERS[:1]))
     config.anchors = part(LinearScales(s_min=0.12, s_max=0.72, ratios=((2.0,),) * 4))
     mobilenet_input(config)
 
 
+NETWORKS = {
+    "300": released_network,
+    "lite": lite_network,
+    "laptop": laptop_network,
+    "small": small_network,
+}
+
+
 def released_recipe(config: ConfigDict) -> None:
-    config.optimizer.name = "rmsprop"
-    config.optimizer.learning_rate = 5e-4
+    config.optimizer.update(name="rmsprop", learning_rate=5e-4)
+    config.optimizer.update(weight_decay=5e-5, bias_multiplier=1.0)
     config.optimizer.schedule = part(StepDecay((20_000, 40_000), 0.5))
-    config.optimizer.weight_decay = 5e-5
-    config.optimizer.bias_multiplier = 1.0
-    config.train.batch_size = 24
-    config.train.steps = 120_000
+    config.train.update(batch_size=24, steps=120_000)
 
 
 def laptop_recipe(config: ConfigDict) -> None:
@@ -120,10 +114,7 @@ def laptop_recipe(config: ConfigDict) -> None:
     small_recipe(config)
     config.augment.expand = False
     config.optimizer.learning_rate = 1e-3
-    config.train.batch_size = 16
-    config.train.steps = 1_600
-    config.train.eval_every = 800
-    config.train.checkpoint_every = 200
+    config.train.update(batch_size=16, steps=1_600, eval_every=800, checkpoint_every=200)
 
 
 def small_recipe(config: ConfigDict) -> None:
@@ -132,7 +123,7 @@ def small_recipe(config: ConfigDict) -> None:
 
 
 def practice() -> ConfigDict:
-    """What students vary is a value of `loss`: iou_threshold, localization, confidence."""
+    """Students vary one of `loss`'s fields: iou_threshold, localization, confidence."""
     config = defaults()
     config.name = "mobilenet_ssd_practice"
     small_network(config)
@@ -142,20 +133,13 @@ def practice() -> ConfigDict:
     # The first map has a second square of 64.
     config.anchors = part(ExplicitSizes((48.0, 96.0), (85.0, 160.0), ratios=((2.0,), (2.0,))))
     mirror_only(config)
-    config.data.train = "practice:train"
-    config.data.eval = "practice:val"
-    config.data.canvas = (224, 224)
-    config.data.max_objects = 8
+    config.data.update(train="practice:train", eval="practice:val")
+    config.data.update(canvas=(224, 224), max_objects=8)
     config.optimizer.learning_rate = 8e-3
-    config.train.batch_size = 16
-    config.train.steps = 1_500
-    config.train.eval_every = 0
-    config.train.checkpoint_every = 500
+    config.train.update(batch_size=16, steps=1_500, eval_every=0, checkpoint_every=500)
     return config
 
 
 def mirror_only(config: ConfigDict) -> None:
-    """For generated scenes: no two are the same, and the network learns faster without more."""
-    config.augment.photometric = False
-    config.augment.expand = False
-    config.augment.crop = False
+    """Leaves flips alone: generated scenes are all different, and the network learns faster."""
+    config.augment.update(photometric=False, expand=False, crop=False)

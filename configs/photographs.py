@@ -19,14 +19,8 @@ from ssd_jax.config import parse_variant
 
 from . import mobilenet_ssd, refinedet, ssd
 
-VARIANTS = (
-    "mobilenet_ssd",
-    "ssd300",
-    "ssd300_flip",
-    "ssd300_crop",
-    "ssd512",
-    "refinedet320",
-)
+ON_SSD300 = ("ssd300", "ssd300_flip", "ssd300_crop")
+VARIANTS = ("mobilenet_ssd", *ON_SSD300, "ssd512", "refinedet320")
 
 
 def get_config(variant: str = "ssd300") -> ConfigDict:
@@ -36,9 +30,10 @@ def get_config(variant: str = "ssd300") -> ConfigDict:
     elif variant == "refinedet320":
         config = refinedet.get_config("320,vgg16,animals")
     else:
-        config = ssd.get_config("512,animals" if variant == "ssd512" else "300,animals")
+        config = ssd.get_config("300,animals" if variant in ON_SSD300 else "512,animals")
     config.name = variant
-    config.augment.expand = config.augment.expand and variant not in ("ssd300_flip", "ssd300_crop")
+    if variant == "ssd300_crop":
+        config.augment.expand = False
     if variant == "ssd300_flip":
         mobilenet_ssd.mirror_only(config)
     config.train.eval_every = 0

@@ -1,4 +1,4 @@
-"""The embedded default: a small MobileNet-SSD on scenes of shapes, minutes on a laptop, no data.
+"""The embedded default: a small MobileNet-SSD on scenes of shapes, minutes on a laptop.
 
     bash launch/quickstart.sh
 
@@ -25,11 +25,7 @@ def get_config() -> ConfigDict:
     config.optimizer.learning_rate = 1e-2
     config.train.batch_size = 16
     mobilenet_ssd.mirror_only(config)
-    config.data.train = "shapes:train"
-    config.data.eval = "shapes:val"
-    config.data.canvas = (256, 256)
-    config.data.max_objects = 8
-    config.train.steps = 5_000
-    config.train.eval_every = 2_500
-    config.train.checkpoint_every = 400
+    config.data.update(train="shapes:train", eval="shapes:val")
+    config.data.update(canvas=(256, 256), max_objects=8)
+    config.train.update(steps=5_000, eval_every=2_500, checkpoint_every=400)
     return config

@@ -33,14 +33,13 @@ BACKBONES = ("vgg16", "resnet101")
 
 
 def get_config(variant: str = "320,vgg16,voc") -> ConfigDict:
-    network, backbone, data = parse_variant(
-        variant, "configs/refinedet.py", NETWORKS, BACKBONES, ssd.DATA
-    )
+    choices = (NETWORKS, BACKBONES, tuple(ssd.DATA))
+    network, backbone, data = parse_variant(variant, "configs/refinedet.py", *choices)
     config = defaults()
     config.name = f"refinedet_{network}_{backbone}_{data}"
     released_network(config, backbone)
     ssd.released_recipe(config)
-    {"voc": ssd.voc, "coco": ssd.coco, "bccd": ssd.bccd, "animals": ssd.animals}[data](config)
+    ssd.DATA[data](config)
     if network == "small":
         small_network(config)
         ssd.small_recipe(config)
@@ -68,19 +67,16 @@ def released_network(config: ConfigDict, backbone: str) -> None:
         )
     config.model = part(model)
     config.anchors = part(ExplicitSizes((32.0, 64.0, 128.0, 256.0), ratios=((2.0,),) * 4))
-    config.decoder.pre_nms_top_k = 1000
-    config.decoder.max_detections = 500
+    config.decoder.update(pre_nms_top_k=1000, max_detections=500)
 
 
 def small_network(config: ConfigDict) -> None:
     """A quarter of the channels, and BatchNorm in place of ImageNet's weights."""
-    config.model.image_size = (192, 192)  # maps 24, 12, 6, 3
-    config.model.width = 0.25
-    config.model.batch_norm = True
+    # Maps 24, 12, 6, 3.
+    config.model.update(image_size=(192, 192), width=0.25, batch_norm=True)
     config.model.extras.l2_norm = ()
     config.anchors.min_sizes = (20.0, 40.0, 80.0, 160.0)
-    config.decoder.pre_nms_top_k = 400
-    config.decoder.max_detections = 200
+    config.decoder.update(pre_nms_top_k=400, max_detections=200)
     config.input.scale = (58.0, 57.0, 57.0)
 
 

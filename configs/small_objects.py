@@ -19,7 +19,7 @@ the same with DSSD's prediction module (pm), and with its deconvolution modules 
 dm_sum).
 
 pretrain_vgg16 and pretrain_resnet are ssd and ssd_resnet on the quickstart's scenes, whose objects
-are larger: of these only the backbone is taken, in the place of ImageNet's in the papers.
+are larger. The other variants take only their backbone, where the papers take ImageNet's.
 """
 
 from ml_collections import ConfigDict
@@ -56,25 +56,19 @@ def get_config(variant: str = "refinedet") -> ConfigDict:
         # 64 channels: with an eighth of the released 256 the heads read half as many as SSD's.
         neck = NoNeck() if variant == "no_tcb" else TransferConnections(512)
         config.model.neck = part(neck)
-    config.model.image_size = (128, 128)
-    config.model.width = 0.125
+    config.model.update(image_size=(128, 128), width=0.125)
     second = (24.0, 48.0, 96.0, 128.0) if config.model.name == "ssd" else ()
     sizes = ExplicitSizes((12.0, 24.0, 48.0, 96.0), second, ratios=((2.0,),) * 4)
     config.anchors = part(sizes)
     ssd.small_recipe(config)
     config.optimizer.learning_rate = 4e-3
     mobilenet_ssd.mirror_only(config)
-    config.data.train = "small_shapes:train"
-    config.data.eval = "small_shapes:val"
-    config.data.canvas = (128, 128)
-    config.data.max_objects = 10
-    config.train.steps = 700
-    config.train.eval_every = 0
-    config.train.checkpoint_every = 350
+    config.data.update(train="small_shapes:train", eval="small_shapes:val")
+    config.data.update(canvas=(128, 128), max_objects=10)
+    config.train.update(steps=700, eval_every=0, checkpoint_every=350)
     config.init_only = ("backbone/*",)
     if variant in PRETRAIN:
-        config.data.train = "shapes:train"
-        config.data.eval = "shapes:val"
+        config.data.update(train="shapes:train", eval="shapes:val")
         config.optimizer.learning_rate = 8e-3
         config.train.steps = 6_000 if variant == "pretrain_resnet" else 2_500  # it learns slower
         config.init_only = ()
@@ -88,8 +82,7 @@ def resnet_network(config: ConfigDict, variant: str) -> None:
     config.model.extras.layers = dssd.RES6 * 2
     config.input.scale = (58.0, 57.0, 57.0)
     # The released .999 is for tens of thousands of steps.
-    config.model.added_momentum = None
-    config.model.added_epsilon = None
+    config.model.update(added_momentum=None, added_epsilon=None)
     if variant not in ("ssd_resnet", "pretrain_resnet"):
         config.model.heads.prediction_module = "c"
     if variant.startswith("dm_"):

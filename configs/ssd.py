@@ -20,21 +20,20 @@ from ssd_jax.models.extras import Extras
 from ssd_jax.schedules import Cosine, StepDecay
 
 NETWORKS = ("300", "512", "small")
-DATA = ("voc", "coco", "bccd", "animals")
 
 # (1x1 channels, 3x3 channels, kernel, stride, padding) of conv8 and on, as released.
 LAYERS_300 = ((256, 512, 3, 2, 1), (128, 256, 3, 2, 1), (128, 256, 3, 1, 0), (128, 256, 3, 1, 0))
 LAYERS_512 = ((256, 512, 3, 2, 1), *((128, 256, 3, 2, 1),) * 3, (128, 256, 4, 1, 1))
 
-# The anchors of SSD300 on VOC, field by field, for sweeps that change some: the min sizes of
-# the six maps and the max size of the last, pixels; the ratios; pixels between cells.
+# The anchors of SSD300 on VOC, field by field, for sweeps that change some: the min sizes of the
+# six maps and the max size of the last, pixels; the ratios; the pixels between cells.
 SIZES_300 = (30.0, 60.0, 111.0, 162.0, 213.0, 264.0, 315.0)
 RATIOS_300 = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
 STEPS_300 = (8.0, 16.0, 32.0, 64.0, 100.0, 300.0)
 
 
 def get_config(variant: str = "300,voc") -> ConfigDict:
-    network, data = parse_variant(variant, "configs/ssd.py", NETWORKS, DATA)
+    network, data = parse_variant(variant, "configs/ssd.py", NETWORKS, tuple(DATA))
     config = defaults()
     config.name = f"ssd_{network}_{data}"
     if network == "small":
@@ -42,7 +41,7 @@ def get_config(variant: str = "300,voc") -> ConfigDict:
     else:
         released_network(config, network, "coco" if data == "coco" else "voc")
     released_recipe(config)
-    {"voc": voc, "coco": coco, "bccd": bccd, "animals": animals}[data](config)
+    DATA[data](config)
     if network == "small":
         small_recipe(config)
         if data == "bccd":
@@ -57,7 +56,7 @@ def released_network(config: ConfigDict, size: str, anchors: str) -> None:
 
 
 def explicit_anchors_300() -> dict[str, Any]:
-    """Returns overrides that say what the preset "ssd300_voc" says, without the ratios."""
+    """Returns overrides that spell out the preset "ssd300_voc", but for its ratios."""
     return {
         "config.anchors": "sizes",
         "config.anchors.min_sizes": SIZES_300[:-1],
@@ -69,9 +68,7 @@ def explicit_anchors_300() -> dict[str, Any]:
 
 def small_network(config: ConfigDict) -> None:
     """A quarter of the channels, BatchNorm in place of ImageNet's weights, five maps."""
-    config.model.image_size = (192, 192)
-    config.model.width = 0.25
-    config.model.batch_norm = True
+    config.model.update(image_size=(192, 192), width=0.25, batch_norm=True)
     # BatchNorm already brings conv4_3 to the others' scale. Maps 24, 12, 6, 3, 1.
     config.model.extras = part(Extras(l2_norm=(), layers=LAYERS_300[:3]))
     ratios = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
@@ -85,50 +82,39 @@ def released_recipe(config: ConfigDict) -> None:
 
 
 def voc(config: ConfigDict) -> None:
-    config.data.train = "voc/2007:trainval,voc/2012:trainval"
-    config.data.eval = "voc/2007:test"
+    config.data.update(train="voc/2007:trainval,voc/2012:trainval", eval="voc/2007:test")
     config.optimizer.schedule = part(StepDecay((80_000, 100_000)))
     config.train.steps = 120_000
 
 
 def coco(config: ConfigDict) -> None:
-    config.data.train = "coco/2017:train"
-    config.data.eval = "coco/2017:validation"
-    config.data.canvas = (640, 640)
-    config.data.max_objects = 100
+    config.data.update(train="coco/2017:train", eval="coco/2017:validation")
+    config.data.update(canvas=(640, 640), max_objects=100)
     config.optimizer.schedule = part(StepDecay((280_000, 360_000)))
     config.train.steps = 400_000
 
 
 def bccd(config: ConfigDict) -> None:
-    config.data.train = "bccd:train"
-    config.data.eval = "bccd:test"
-    config.data.canvas = (480, 640)
+    config.data.update(train="bccd:train", eval="bccd:test", canvas=(480, 640))
     config.optimizer.schedule = part(StepDecay((4_000, 5_000)))
-    config.train.steps = 6_000
-    config.train.eval_every = 1_000
+    config.train.update(steps=6_000, eval_every=1_000)
 
 
 def animals(config: ConfigDict) -> None:
-    config.data.train = "animals:train"
-    config.data.eval = "animals:val"
-    config.data.canvas = (320, 320)
+    config.data.update(train="animals:train", eval="animals:val", canvas=(320, 320))
     config.optimizer.schedule = part(StepDecay((8_000, 10_000)))
-    config.train.steps = 12_000
-    config.train.eval_every = 2_000
+    config.train.update(steps=12_000, eval_every=2_000)
+
+
+DATA = {"voc": voc, "coco": coco, "bccd": bccd, "animals": animals}
 
 
 def small_recipe(config: ConfigDict) -> None:
     """Adam and a cosine: from random weights SGD at the released rate learns too slowly."""
-    config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 2e-3
+    config.optimizer.update(name="adam", learning_rate=2e-3, weight_decay=1e-4)
+    config.optimizer.update(bias_multiplier=1.0, warmup_steps=100, clip_norm=10.0)
     config.optimizer.schedule = part(Cosine())
-    config.optimizer.weight_decay = 1e-4
-    config.optimizer.bias_multiplier = 1.0
-    config.optimizer.warmup_steps = 100
-    config.optimizer.clip_norm = 10.0
-    config.train.batch_size = 16
-    config.train.ema_decay = 0.998
+    config.train.update(batch_size=16, ema_decay=0.998)
 
 
 def small_bccd(config: ConfigDict) -> None:
@@ -137,6 +123,4 @@ def small_bccd(config: ConfigDict) -> None:
     if config.anchors.name == "linear":
         config.anchors.update(first_scale=0.07, s_min=0.15, s_max=0.7)
     config.augment.expand = False  # cells have one magnification
-    config.train.steps = 900
-    config.train.eval_every = 450
-    config.train.checkpoint_every = 150
+    config.train.update(steps=900, eval_every=450, checkpoint_every=150)

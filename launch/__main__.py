@@ -4,7 +4,7 @@ import pathlib
 import runpy
 import sys
 
-# Modules that are no commands.
+# Modules that are not commands.
 _OTHERS = ("__init__", "__main__", "cli", "memory", "pipes")
 
 

@@ -3,25 +3,25 @@ r"""Measures what a config's anchors find in a data set, without training.
     python -m launch.anchors --config configs/mobilenet_ssd.py:practice --output out
 
 prints how many objects have an anchor at the matching IoU, by size, aspect, class and map, and
-writes coverage.json and coverage.html (one page that needs no network). --data is by default the
-config's training data: NAME:SPLIT of a prepared data set, or a COCO file of instances, which needs
-no pictures; several, with commas or repeated, are read together. Of a prepared data set the first
-pictures are drawn too (anchors.png): objects are dashed, their positive anchors thin, in the colour
-of the class. Pictures are warped whole to the network's input, as in evaluation.
+writes coverage.json and coverage.html (one page that needs no network). --data is NAME:SPLIT of a
+prepared data set, by default the config's training data, or a COCO file of instances, which needs
+no pictures; several, with commas or repeated, are read together. The first pictures of a prepared
+data set are drawn too (anchors.png): objects dashed, their positive anchors thin, in the colour of
+the class. Pictures are warped whole to the network's input, as in evaluation.
 
     python -m launch.anchors --config configs/ssd.py:300,voc --compare configs/ssd.py:300,coco \
       --compare "configs/ssd.py:300,voc --config.name=clipped --config.anchors.clip=corners" \
       --data "trainval=voc/2007:trainval,voc/2012:trainval" --data "test=voc/2007:test" --output out
 
-puts configs side by side, each with its own overrides, on data sets that are named and measured one
-by one.
+puts configs side by side, each with its own overrides, on data sets that have names and are
+measured one by one.
 
     python -m launch.anchors --config configs/dssd.py:321,voc,ssd --kmeans --output out \
       --data trainval.json.gz
 
 clusters the boxes on the network's input by size and by aspect ratio (clusters.png), and proposes
-anchors for the network's maps as flags for launch.train (proposal.flags), with what they would
-cover. Of several named data sets the first is clustered; the coverage is that of all.
+anchors for the network's maps as flags for launch.train (proposal.flags), with their coverage. The
+first of several named data sets is clustered, and all are measured.
 """
 
 import dataclasses
@@ -48,12 +48,12 @@ _COMPARE = flags.DEFINE_multi_string(
 )
 _DATA = flags.DEFINE_multi_string("data", [], "[NAME=]SOURCES. By default config.data.train.")
 _SIZES = flags.DEFINE_enum(
-    "sizes", "picture", ("picture", "input"), "Where 32 x 32 and 96 x 96 pixels are measured."
+    "sizes", "picture", ("picture", "input"), "Measure small and large objects on this."
 )
 _KMEANS = flags.DEFINE_bool("kmeans", False, "Cluster the boxes, and propose anchors.")
-_CLUSTERS = flags.DEFINE_integer("clusters", 20, "kmeans: the most to try.", lower_bound=2)
-_PICTURES = flags.DEFINE_integer("pictures", 6, "How many to draw.", lower_bound=0)
-_OUTPUT = flags.DEFINE_string("output", None, "A folder for what is written.", required=True)
+_CLUSTERS = flags.DEFINE_integer("clusters", 20, "kmeans: the most clusters to try.", lower_bound=2)
+_PICTURES = flags.DEFINE_integer("pictures", 6, "How many pictures to draw.", lower_bound=0)
+_OUTPUT = flags.DEFINE_string("output", None, "The folder for the results.", required=True)
 
 log = logging.getLogger("ssd_jax")
 

@@ -6,7 +6,7 @@ r"""Times a config's parts on this machine, and optionally a peer's beside it.
 Suites: `ops` (augmentation; matching, mining, loss and its gradient; decoding and NMS), `train` (a
 whole training step), `infer` (from an 8-bit picture to detections, batch 1), `data` (the loader,
 on config.data.train). Pictures are random except in `data`. Each figure is milliseconds an image:
-the median, least and most of --repeats timings, after a warm-up; compilation is apart.
+the median, least and most of --repeats timings after a warm-up, without compilation.
 """
 
 import functools
@@ -17,18 +17,16 @@ import types
 
 import jax
 from absl import flags
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ssd_jax import config, timing
+from ssd_jax.text_table import TextTable
 
 from . import cli
 
 _CONFIG = cli.define_config(required=True)
 _SUITES = ("ops", "train", "infer", "data")
 _SUITE = flags.DEFINE_list("suite", ["ops", "train", "infer"], f"Some of {', '.join(_SUITES)}.")
-_PEER = flags.DEFINE_enum("peer", None, ["torchvision"], "Time this, too, in the same run.")
+_PEER = flags.DEFINE_enum("peer", None, ["torchvision"], "Also time this peer in the same run.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Of ops, train and data.", lower_bound=1)
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Timings of each figure.", lower_bound=1)
 _NUM_CLASSES = flags.DEFINE_integer("num_classes", 21, "Background included.", lower_bound=2)
@@ -54,26 +52,26 @@ def main() -> None:
         timings += peer().time_torchvision(
             experiment, timed, _SUITE.value, _BATCH_SIZE.value, _NUM_OBJECTS.value
         )
-    device = jax.devices()[0].device_kind
+    devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     if _OUTPUT.value:
         figures = {
             "config": experiment.name,
-            "device": f"{jax.device_count()} x {device}",
+            "device": devices,
             "jax": jax.__version__,
             "timings": [one._asdict() for one in timings],
         }
         pathlib.Path(_OUTPUT.value).write_text(json.dumps(figures, indent=2) + "\n")
-    title = Text(f"{experiment.name}, {jax.device_count()} x {device}: ms an image")
-    table = Table(title=title)
-    for heading in ("", "median", "least", "most", "batch", "first call, s"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for name, *times, batch_size, first in timings:
-        table.add_row(name, *(f"{t:.2f}" for t in times), str(batch_size), f"{first:.1f}")
-    Console().print(table)
+    headings = ("", "median", "least", "most", "batch", "first call, s")
+    rows = [
+        (name, *(f"{t:.2f}" for t in times), str(batch_size), f"{first:.1f}")
+        for name, *times, batch_size, first in timings
+    ]
+    title = f"{experiment.name}, {devices}: ms an image"
+    cli.print_table(TextTable(title, headings, rows).terminal())
 
 
 def peer() -> types.ModuleType:
-    """Returns the timings of torchvision, which stand outside of the package."""
+    """Returns the module that times torchvision, which stands outside of the package."""
     try:
         return importlib.import_module("benchmarks.torchvision_benchmark")
     except ModuleNotFoundError:

@@ -19,20 +19,20 @@ from . import cli, processes
 CONFIG = cli.define_config()
 WORKDIR, WEIGHTS = cli.define_trained()
 SPLIT = flags.DEFINE_string(
-    "split", "", "NAME:SPLIT of a prepared data set; default the config's data.eval."
+    "split", "", "NAME:SPLIT of a prepared data set; by default the config's data.eval."
 )
-DATA_DIR = flags.DEFINE_string("data_dir", "", "Its folder; default the config's data.data_dir.")
+DATA_DIR = flags.DEFINE_string("data_dir", "", "Its folder; by default the config's data_dir.")
 OUTPUT = flags.DEFINE_string(
     "output",
     "",
-    "Where metrics.json goes; default WORKDIR/evaluation/metrics.json, and for --weights "
+    "The path of metrics.json; by default WORKDIR/evaluation/metrics.json, and for --weights "
     "NAME_evaluation/metrics.json beside the file.",
 )
 CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a step.")
 processes.define()
 
 
-def main() -> int:
+def main() -> None:
     """Runs the command."""
     with processes.joined():
         _evaluate()
@@ -44,7 +44,7 @@ def _evaluate() -> None:
     trained = load(path, checkpoint=CHECKPOINT.value)
     experiment = trained.experiment
     if WEIGHTS.value and CONFIG.name is not None:
-        raise ValueError("--config: the file of --weights brings its own; leave it away")
+        raise ValueError("--config: the file of --weights brings its own; leave --config out")
     if CONFIG.name is not None:
         experiment = config.with_classes(
             config.resolve(CONFIG.value),

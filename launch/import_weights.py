@@ -1,11 +1,11 @@
-"""Reads somebody's trained detector and writes it as one of ours, with the config it needs.
+"""Reads a detector that others trained, and writes it with the config that it needs.
 
     python -m launch.import_weights --source ssd300_mAP_77.43_v2.pth --model ssd300_voc \
       --output ssd300.npz
     python -m launch.predict --weights ssd300.npz --input pictures --output out
 
-The output serves launch.predict and launch.evaluate as --weights, and launch.train as
---config.init_from. Models, and whose files are known:
+launch.predict and launch.evaluate take the output as --weights, and launch.train as
+--config.init_from. Models, and the files that are known:
 
   ssd300_voc, ssd300_coco    Caffe (the authors'), ssd.pytorch; torchvision's ssd300_vgg16 is an
                              ssd300_coco, whatever its classes: the default boxes are meant
@@ -51,9 +51,10 @@ _OUTPUT = flags.DEFINE_string("output", None, "A name that ends in .npz.", requi
 _CLASSES = flags.DEFINE_list(
     "classes",
     [],
-    "Their names in the file's order, without background, '-' for one to leave out; by default "
-    "VOC's of 20, COCO's of 80, COCO's of 90 less the ten that nobody has, and otherwise numbers. "
-    "What is left out keeps its part in the softmax, so that the scores are the file's.",
+    "Their names in the file's order, without background, '-' for one to leave out. By default 20 "
+    "have VOC's names, 80 COCO's, 90 COCO's without the ten that no category has, and others have "
+    "numbers. A class that is left out keeps its part in the softmax, so that the scores are the "
+    "file's.",
 )
 _PARTIAL = flags.DEFINE_bool(
     "allow_partial", False, "Leave the class heads untrained where --classes are more or fewer."
@@ -64,20 +65,19 @@ log = logging.getLogger("ssd_jax")
 
 
 def config_of(model: str) -> dict[str, Any]:
-    """Returns the config of the network that a model is, as nested dicts."""
+    """Returns the config of a model's network, as nested dicts."""
     return config.read_file(f"configs/{_CONFIGS[model]}") | {"name": model}
 
 
 def settings(imported: detectors.Imported) -> dict[str, Any]:
-    """Returns what a file's network was trained with, by the config's fields, for its owner to see.
+    """Returns the settings that a file's network was trained with, for its owner to see.
 
-    All of the input and the decoder, the rule for the anchors, and what the family overrides.
+    These are the input, the decoder and the rule for the anchors, and the family's overrides.
     """
-    groups = ("input", "decoder", "anchors")
     experiment = imported.experiment
     values = {
         f"{group}.{name}": value
-        for group in groups
+        for group in ("input", "decoder", "anchors")
         for name, value in to_dict(getattr(experiment, group)).items()
     }
     paths = [path.removeprefix("config.") for path in imported.family.overrides]
@@ -94,7 +94,7 @@ def convert(
     """Returns the detector of a file's arrays; see `detectors.convert`.
 
     Raises:
-        ValueError: where they are not of this model; it says which model they fit.
+        ValueError: where they do not fit this model; it names the models that they fit.
     """
     known = (family for families in detectors.FAMILIES.values() for family in families)
     arrays, prefix = without_prefix(arrays, known)
@@ -103,7 +103,7 @@ def convert(
     try:
         return _convert(arrays, model, names, allow_partial)
     except ValueError as error:
-        # An error that is not about the model is one of its file, too.
+        # An error that the right model meets, too, has nothing to do with the choice.
         fitting = [] if _fits(arrays, model) else [x for x in _CONFIGS if _fits(arrays, x)]
         if not fitting:
             raise
@@ -137,7 +137,7 @@ def _fits(arrays: Mapping[str, np.ndarray], model: str) -> bool:
 
 
 def summary(imported: detectors.Imported, source: pathlib.Path) -> list[str]:
-    """Returns what became of a file and what was read off it, a line each."""
+    """Returns lines that say which arrays of a file were used, and what settings they came with."""
     lines = [f"{source}: {imported.family.name}, {len(imported.used)} arrays used"]
     for heading, found in (
         ("in it and not used", imported.unused),

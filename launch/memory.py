@@ -14,10 +14,10 @@ def restart_with_huge_pages() -> None:
     """Starts a `python -m launch...` or an `ssd-jax` again, with glibc asking for huge pages.
 
     XLA allocates the memory of a step anew every time, and the system clears it page by page: a
-    quarter of a million a second, more than a third of a MobileNet's step on two cores. glibc asks
-    for pages of 2 MiB where a variable of the environment says so when the process begins. Does
-    nothing where that is set already, or the system would not listen: not Linux, another or an
-    older C library, or huge pages always on or always off.
+    quarter of a million pages a second, more than a third of a MobileNet's step on two cores. glibc
+    asks for pages of 2 MiB where a variable of the environment says so when the process begins.
+    Nothing happens where it is set already, or where the system would not listen: off Linux, with
+    another or an older C library, or with huge pages always on or always off.
     """
     # "-m" stands in sys.argv only while the interpreter looks for the module.
     is_command = sys.argv[:1] == ["-m"] or pathlib.Path(sys.argv[0]).name == "ssd-jax"

@@ -1,4 +1,4 @@
-"""Commands whose output somebody reads in part, as with `| head`."""
+"""Commands whose reader may leave early, as with `| head`."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ def reader_may_leave() -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Writes what is still to be written; the interpreter would only do so when it is too late."""
+    """Writes what is buffered; the interpreter would do so only when it is too late."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -62,7 +62,7 @@ def _is_discarded() -> bool:
 
 
 def _discard_output() -> None:
-    """Puts the null device in the place of standard output; what is buffered goes there."""
+    """Puts the null device in the place of standard output; buffered text goes there."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)

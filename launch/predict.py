@@ -1,11 +1,11 @@
-"""Draws what a trained detector finds in pictures, and writes it as detections.json.
+"""Detects objects in pictures, draws them, and writes them as detections.json.
 
 python -m launch.predict --workdir DIR --input FILE_OR_DIR [FILE_OR_DIR ...] --output DIR
 python -m launch.predict --weights FILE ...    # that launch.import_weights wrote
 
---output is a new folder or an empty one: nothing is written over. Each picture is drawn as a PNG
-of its name, and detections.json grows with it, so whatever ends the command keeps what was done. Of
-a file with several pictures (GIF, MPO, TIFF) the first is read.
+--output is a new folder or an empty one: no file is written over. Each picture is drawn as a PNG of
+its name, and detections.json grows with it, so that an interruption loses nothing. Of a file with
+several pictures (GIF, MPO, TIFF) the first is read.
 
 detections.json has COCO's results format. category_id is the number that the training data's
 annotations give the class, and image_id is the picture's name, or its number where the name is one:
@@ -32,19 +32,18 @@ INPUT = flags.DEFINE_multi_string(
     "input", [], "A picture, or a folder that is searched for pictures; may be repeated."
 )
 OUTPUT = flags.DEFINE_string(
-    "output", None, "A new folder, which receives the pictures and detections.json."
+    "output", None, "A new folder for the pictures and detections.json.", required=True
 )
-flags.mark_flag_as_required("output")
 CHECKPOINT = flags.DEFINE_string("checkpoint", "latest", "latest, best, or a step.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Pictures at a time.", lower_bound=1)
 MIN_SCORE = flags.DEFINE_float(
-    "min_score", 0.4, "Of the detections that are drawn; detections.json has all."
+    "min_score", 0.4, "The least score that is drawn; detections.json has all detections."
 )
 MAX_PICTURE_MIB = cli.define_max_picture_mib()
 
 
 def main() -> int:
-    """Runs the command; 1 when some of the files could not be read, the rest being done."""
+    """Runs the command; returns 1 where some of the files could not be read."""
     try:
         files = picture_files.find([*INPUT.value, *cli.positional()])
     except ValueError as error:
@@ -74,13 +73,8 @@ def main() -> int:
             for picture, found in predictor(readable()):
                 results.add(found)
                 shown = found.scores >= MIN_SCORE.value
-                drawn = draw.draw_detections(
-                    picture.image,
-                    found.boxes_xyxy[shown],
-                    found.labels[shown],
-                    found.scores[shown],
-                    predictor.class_names,
-                )
+                kept = (found.boxes_xyxy[shown], found.labels[shown], found.scores[shown])
+                drawn = draw.draw_detections(picture.image, *kept, predictor.class_names)
                 save_new(drawn, output / f"{names[picture.image_id]}.png")
                 done += 1
     except BaseException:
@@ -99,7 +93,7 @@ def new_folder(path: pathlib.Path) -> pathlib.Path:
     """Makes the folder for the results.
 
     Raises:
-        ValueError: where something stands there that might be written over or mixed up with them.
+        ValueError: where it holds something, or is no folder.
     """
     if path.is_dir() and any(path.iterdir()):
         raise ValueError(
@@ -120,7 +114,7 @@ def save_new(picture: Image.Image, path: pathlib.Path) -> None:
             file.flush()
         except BaseException as error:
             path.unlink()
-            if isinstance(error, OSError):  # of a full disk, without the name
+            if isinstance(error, OSError):  # that of a full disk lacks the name
                 raise OSError(error.errno, error.strerror, str(path)) from None
             raise
 

@@ -1,19 +1,19 @@
 """Turns a folder of annotated pictures into a data set that can be trained on.
 
-A VOC folder (JPEGImages, Annotations, ImageSets/Main, and what labelImg, Roboflow and Kaggle make
-of it), a COCO folder (instances JSON and pictures), scenes made of the pictures of a folder of
-class folders, or the embedded scenes of shapes, which need no input:
+It reads a VOC folder (JPEGImages, Annotations, ImageSets/Main, and the forms that labelImg,
+Roboflow and Kaggle write) or a COCO folder (instances JSON and pictures). Or it makes scenes, from
+pictures in class folders or of shapes, which need no input:
 
     python -m launch.prepare --format voc --source VOCdevkit/VOC2007 --name my_voc
     python -m launch.prepare --format coco --source coco --name my_coco
     python -m launch.prepare --format image_folder_scenes --source cifar10 --name cifar_scenes
     python -m launch.prepare --format shapes --name shapes
 
-What was recognised, guessed and left out is printed; `ssd_jax/data/voc_layout.py`, `voc_lists.py`,
-`voc_annotation.py`, `coco_layout.py` and `coco_file.py` say by which rules.
+It prints what it recognised, guessed and left out; the rules are in `ssd_jax/data/voc_layout.py`,
+`voc_lists.py`, `voc_annotation.py`, `coco_layout.py` and `coco_file.py`.
 
-Data sets of TFDS itself (voc/2007, voc/2012, coco/2017) are read as TFDS prepared them, in
-array_record files, under the same --data_dir.
+TFDS's own data sets (voc/2007, voc/2012, coco/2017) are read as TFDS prepared them, in array_record
+files, under the same --data_dir.
 """
 
 import sys
@@ -34,24 +34,24 @@ from ssd_jax.data.examples import Dataset, Problem
 from . import pipes
 
 _FORMAT = flags.DEFINE_enum(
-    "format", None, ["voc", "coco", "image_folder_scenes", "shapes"], "What is read."
+    "format", None, ["voc", "coco", "image_folder_scenes", "shapes"], "The form of the input."
 )
 _SOURCE = flags.DEFINE_string("source", None, "The folder to read; shapes need none.")
-_NAME = flags.DEFINE_string("name", None, "Name of the data set: letters, digits, underscores.")
-_DATA_DIR = flags.DEFINE_string("data_dir", "datasets", "Folder of all prepared data sets.")
+_NAME = flags.DEFINE_string("name", None, "The data set's name: letters, digits, underscores.")
+_DATA_DIR = flags.DEFINE_string("data_dir", "datasets", "The folder of prepared data sets.")
 _ON_ERROR = flags.DEFINE_enum(
     "on_error",
     "stop",
     ["stop", "skip"],
-    "Input that cannot be used: stop, naming all of it and writing nothing; or skip, leaving out "
-    "and listing it.",
+    "Where input cannot be used: stop, which names all of it and writes nothing, or skip, which "
+    "leaves it out and lists it.",
 )
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a data set of the same name.")
 _CLASSES = flags.DEFINE_list(
     "classes", [], "Class names in the order of their labels; by default all that occur."
 )
 _DROP_OTHERS = flags.DEFINE_bool(
-    "drop_others", False, "With --classes: leave objects of other classes out on purpose."
+    "drop_others", False, "Leave out objects of other classes than --classes."
 )
 _NUM_TRAIN = flags.DEFINE_integer("num_train", 4000, "scenes: how many in train.", lower_bound=1)
 _NUM_VAL = flags.DEFINE_integer("num_val", 400, "scenes: how many in val.", lower_bound=1)
@@ -83,7 +83,7 @@ _SHOWN_PROBLEMS = 20
 
 
 def main(argv: list[str]) -> None:
-    """Prepares one data set and says what is in it."""
+    """Prepares a data set, and prints what is in it."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     logging.set_verbosity(logging.WARNING)  # TFDS reports each file
@@ -102,11 +102,11 @@ def main(argv: list[str]) -> None:
     _print_summary(console, dataset, summary)
     if summary.left_out:
         _print_problems(summary.left_out, "Left out")
-        print(f"All of it: {summary.folder / preparation.LEFT_OUT_FILE}", file=sys.stderr)
+        print(f"The whole list: {summary.folder / preparation.LEFT_OUT_FILE}", file=sys.stderr)
 
 
 def run(argv: list[str]) -> None:
-    """Runs the command with the memory that a picture may take."""
+    """Runs the command under the limit of memory for a picture."""
     with images.memory_limit(_MAX_PICTURE_MIB.value):
         main(argv)
 
@@ -130,7 +130,7 @@ def _open() -> Dataset:
 
 
 def _scene_options() -> dict[str, Any]:
-    """The flags of generated scenes; those that were not given keep the generator's default."""
+    """Returns the given flags of generated scenes; others keep the generator's default."""
     options = {
         "num_train": _NUM_TRAIN.value,
         "num_val": _NUM_VAL.value,

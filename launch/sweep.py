@@ -1,4 +1,4 @@
-"""Trains the trials of a sweep file, and reports what their settings scored.
+"""Trains the trials of a sweep file, and reports the scores of their settings.
 
     python -m launch.sweep --config configs/X.py --sweep configs/sweeps/Y.py --workdir DIR \
       [--parallel N] [--executor local|slurm] [--config.group.field=value ...]
@@ -48,7 +48,7 @@ log = logging.getLogger("ssd_jax")
 
 def main() -> int:
     """Runs the command."""
-    # What is measured here is small; the accelerators are the trials'.
+    # This process measures little; the accelerators are the trials'.
     jax.config.update("jax_platforms", "cpu")
     sweep = _sweep()
     if _STATUS.value:
@@ -88,10 +88,10 @@ def _sweep() -> Sweep:
 
 
 def with_defaults(argv: Sequence[str]) -> list[str]:
-    """Returns a command line completed from the sweep's folder and from the sweep file.
+    """Returns a command line, completed from the sweep's folder and from the sweep file.
 
     --status and --report of a folder take the arguments that its sweep was run with; a sweep
-    without --config has the one that its file names. What is wrong is said later, by `main`.
+    without --config has the one that its file names. Errors are left to `main`.
     """
     argv = list(argv)
     workdir = _given(argv, "workdir")

@@ -26,13 +26,12 @@ class Registry:
             self.add(name, part)
 
     def add(self, name: str, part: type) -> None:
-        """Makes a part available under a name; another package adds its own parts with this.
+        """Makes a part available under a name; other packages add their parts with it too.
 
         Raises:
             ValueError: if the class is no frozen dataclass, or the name or the class is taken.
         """
-        is_frozen = dataclasses.is_dataclass(part) and part.__dataclass_params__.frozen
-        if not is_frozen:
+        if not (dataclasses.is_dataclass(part) and part.__dataclass_params__.frozen):
             raise ValueError(f"{self.noun} {name!r}: expected a frozen dataclass, got {part!r}")
         if "name" in {field.name for field in dataclasses.fields(part)}:
             raise ValueError(f"{self.noun} {name!r}: a field cannot be called 'name'")
@@ -82,6 +81,6 @@ CHANGEABLE = "changeable"
 def changeable(default: Any) -> Any:
     """Returns the default of a part's field that a run may change on its way.
 
-    The other fields of a detector decide what its parameters mean, and stay as they are.
+    The other fields of a detector decide what its parameters mean, so they stay as they are.
     """
     return dataclasses.field(default=default, metadata={CHANGEABLE: True})

@@ -12,6 +12,8 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flax.traverse_util import flatten_dict
+
 from ssd_jax.registry import Registry
 
 # The key of a part's name among its fields.
@@ -23,10 +25,7 @@ _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 def from_dict(cls: type, values: Any, where: str) -> Any:
     """Returns a dataclass from nested dicts; a field that is missing takes its default.
 
-    Args:
-        cls: the dataclass.
-        values: a dict, or an instance of the class, which is returned as it is.
-        where: the path of this group, for messages.
+    An instance of the class is returned as it is. `where` is the path of the group, for messages.
 
     Raises:
         ValueError: for an unknown field (with the nearest valid one), a value of another type, or
@@ -111,50 +110,34 @@ def _override(cls: type, values: dict[str, Any], path: str, value: Any, top: str
                 values.update(_named(registry, value, path))
             return
         if name not in hints:
-            raise ValueError(f"{path}: {_absent(cls, registry, values, name, hints, where, top)}")
+            part = values[NAME] if registry else ""
+            raise ValueError(f"{path}: {_absent(cls, registry, part, name, hints, where, top)}")
         kind = hints[name]
         if not last:
             values = values[name]
             continue
         inner = registry_of(kind)
-        if inner and isinstance(value, str):
-            value = _named(inner, value, path)
-        elif isinstance(value, str):
-            value = _parse(kind, value, path)
+        if isinstance(value, str):
+            value = _named(inner, value, path) if inner else _parse(kind, value, path)
         values[name] = value
 
 
-def paths(cls: type, top: str) -> Iterator[str]:
-    """Yields the path of every field of a dataclass and of all parts that it could have."""
+def _fields(cls: type, top: str) -> Iterator[tuple[str, Registry | None]]:
+    """Yields the path and the registry of every field of a dataclass and of all possible parts."""
     for name, kind in _hints(cls).items():
-        path = f"{top}.{name}"
-        registry = registry_of(kind)
-        if registry:
-            yield path
-            for part in registry:
-                yield from paths(registry[part], path)
-        elif dataclasses.is_dataclass(kind):
-            yield from paths(kind, path)
-        else:
-            yield path
-
-
-def registries(cls: type) -> Iterator[Registry]:
-    """Yields the registries that the fields of a dataclass, and of all its parts, refer to."""
-    for kind in _hints(cls).values():
-        registry = registry_of(kind)
-        if registry:
-            yield registry
-            for name in registry:
-                yield from registries(registry[name])
-        elif dataclasses.is_dataclass(kind):
-            yield from registries(kind)
+        path, registry = f"{top}.{name}", registry_of(kind)
+        is_group = registry is None and dataclasses.is_dataclass(kind)
+        if not is_group:
+            yield path, registry
+        parts = [registry[part] for part in registry] if registry else []
+        for group in [kind] if is_group else parts:
+            yield from _fields(group, path)
 
 
 def part_name(cls: type, value: Any) -> str | None:
     """Returns the name of a part, by the registries of a dataclass; None for any other value."""
-    found = (r.name_of(value) for r in registries(cls) if type(value) in r)
-    return next(found, None)
+    registries = (registry for _, registry in _fields(cls, "") if registry)
+    return next((r.name_of(value) for r in registries if type(value) in r), None)
 
 
 def registry_of(kind: Any) -> Registry | None:
@@ -166,18 +149,10 @@ def registry_of(kind: Any) -> Registry | None:
 
 def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
     """Returns the fields in which two dataclasses differ, as {"group.field": (old, new)}."""
-    old_fields, new_fields = _flatten(to_dict(old)), _flatten(to_dict(new))
+    old_fields, new_fields = (flatten_dict(to_dict(each), sep=".") for each in (old, new))
     names = sorted({*old_fields, *new_fields})
     pairs = {name: (old_fields.get(name), new_fields.get(name)) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in values.items():
-        nested = isinstance(value, dict)
-        flat |= _flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
-    return flat
 
 
 def _hints(cls: type) -> dict[str, Any]:
@@ -199,31 +174,28 @@ def _named(registry: Registry, name: Any, path: str) -> dict[str, Any]:
 def _absent(
     cls: type,
     registry: Registry | None,
-    values: dict[str, Any],
+    part: str,
     name: str,
     hints: dict[str, Any],
     where: str,
     top: str,
 ) -> str:
-    """Returns what to say of a field that its group does not have."""
-    if registry:
-        owners = [part for part in registry if name in _hints(registry[part])]
-        if owners:
-            return (
-                f"the {registry.noun} {values[NAME]!r} has no {name}; {' and '.join(owners)} "
-                f"{'has' if len(owners) == 1 else 'have'} it: choose one with {where}={owners[0]}"
-            )
-    near = difflib.get_close_matches(name, hints, n=1, cutoff=0.6)
-    if near:
-        return f"there is no such field; did you mean {where}.{near[0]}?"
-    return (
-        f"there is no such field{_near(cls, f'{where}.{name}', top) or _suggest(name, list(hints))}"
-    )
+    """Returns the message about a field that its group does not have."""
+    if registry and (owners := [one for one in registry if name in _hints(registry[one])]):
+        return (
+            f"the {registry.noun} {part!r} has no {name}; {' and '.join(owners)} "
+            f"{'has' if len(owners) == 1 else 'have'} it: choose one with {where}={owners[0]}"
+        )
+    if near := difflib.get_close_matches(name, hints, n=1, cutoff=0.6):
+        hint = f"; did you mean {where}.{near[0]}?"
+    else:
+        hint = _near(cls, f"{where}.{name}", top) or _suggest(name, list(hints))
+    return f"there is no such field{hint}"
 
 
 def _near(cls: type, path: str, top: str) -> str:
     """Returns a hint at the field of this name elsewhere, or at the nearest path."""
-    known = list(dict.fromkeys(paths(cls, top)))
+    known = list(dict.fromkeys(path for path, _ in _fields(cls, top)))
     last = path.rpartition(".")[2]
     found = [other for other in known if other.rpartition(".")[2] == last]
     found += difflib.get_close_matches(path, known, n=1, cutoff=0.6)
@@ -270,7 +242,7 @@ def _part(registry: Registry, value: Any, where: str, default: Any) -> Any:
         raise ValueError(f"{where}: {error}") from None
     for field in fields:
         if field not in _hints(part):
-            reason = _absent(part, registry, {NAME: name}, field, _hints(part), where, where)
+            reason = _absent(part, registry, name, field, _hints(part), where, where)
             raise ValueError(f"{where}.{field}: {reason}")
     return from_dict(part, fields, where)
 

@@ -1,4 +1,4 @@
-"""fc6 with holes, or the whole VGG16 (SSD, table 2 and section 3.1).
+"""An atrous fc6, or the whole VGG16 (SSD, table 2 and section 3.1).
 
     python -m launch.sweep --sweep configs/sweeps/atrous.py --workdir runs/atrous
 

@@ -28,7 +28,7 @@ TWO, THREE = (2.0,), (2.0, 3.0)
 
 
 def get_sweep() -> list[sweeps.Overrides]:
-    # Of every map that is left: its sizes, and its ratios.
+    # The sizes and the ratios of every map that is left.
     maps = {
         "to_conv11_2": ([(A,), (B,), (C,), (D,), (E,), (F,)], ssd.RATIOS_300),
         "to_conv10_2": ([(A,), (B,), (C,), (D,), (E, F)], ssd.RATIOS_300[:5]),

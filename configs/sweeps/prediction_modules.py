@@ -1,4 +1,4 @@
-"""What stands before the heads (DSSD, figure 2 and table 4).
+"""The prediction modules before the heads (DSSD, figure 2 and table 4).
 
     python -m launch.sweep --sweep configs/sweeps/prediction_modules.py --workdir runs/modules
 

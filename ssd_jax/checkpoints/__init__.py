@@ -1,1 +1,1 @@
-"""Runs and detectors on disk: what was trained, its config, and whether the files are whole."""
+"""Trained runs and detectors on disk: their arrays, their configs and their integrity."""

@@ -1,17 +1,14 @@
-"""Which evaluated checkpoints are the best."""
+"""The ranking of evaluated checkpoints."""
 
 import math
 from collections.abc import Mapping
 
 
 def ranked(metrics: Mapping[int, float]) -> list[int]:
-    """Returns steps, the best first.
+    """Returns the steps of some metrics, the best first; a higher metric is better.
 
-    Of equal metrics the earlier step is better: a later one has to surpass it. A metric that is
-    not finite ranks last, the newest first.
-
-    Args:
-        metrics: by step; the higher the better.
+    Of equal metrics the earlier step is better: a later one has to surpass it. Metrics that are not
+    finite rank last, the newest first.
     """
 
     def rank(step: int) -> tuple[bool, float, int]:

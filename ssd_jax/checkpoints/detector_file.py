@@ -11,13 +11,14 @@ from jaxtyping import PyTree
 
 from ssd_jax import config, detectors
 from ssd_jax import weight_files as files
+from ssd_jax.replacing import replacing
 
 _CONFIG = "config.json"  # among the arrays: its bytes
 SUFFIX = ".npz"
 
 
 class Trained(NamedTuple):
-    """A trained detector: what is needed to detect, and to begin another run."""
+    """A trained detector: enough to detect with, or to train on."""
 
     experiment: config.Experiment
     variables: PyTree
@@ -28,7 +29,7 @@ class Trained(NamedTuple):
 
 
 def save(path: pathlib.Path, experiment: config.Experiment, variables: PyTree) -> None:
-    """Writes a detector; a file of that name is replaced once all is written.
+    """Writes a detector, whole or not at all; a file of that name is replaced.
 
     Raises:
         ValueError: where the name does not end in .npz.
@@ -38,9 +39,8 @@ def save(path: pathlib.Path, experiment: config.Experiment, variables: PyTree) -
     arrays = flax.traverse_util.flatten_dict(jax.device_get(variables), sep="/")
     text = config.to_json(experiment).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.stem}.unfinished{SUFFIX}")
-    np.savez(unfinished, **{_CONFIG: np.frombuffer(text, np.uint8)}, **arrays)
-    unfinished.replace(path)
+    with replacing(path) as aside, aside.open("wb") as file:
+        np.savez(file, **{_CONFIG: np.frombuffer(text, np.uint8)}, **arrays)
 
 
 def is_one(arrays: Mapping[str, np.ndarray]) -> bool:
@@ -52,7 +52,7 @@ def of_arrays(arrays: Mapping[str, np.ndarray], source: str) -> Trained:
     """Returns the detector of a file's arrays.
 
     Raises:
-        ValueError: where its config is none of this version's.
+        ValueError: where its config is not one of this version.
     """
     try:
         experiment = config.from_json(arrays[_CONFIG].tobytes().decode())

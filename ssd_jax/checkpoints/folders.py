@@ -1,4 +1,4 @@
-"""The folders of checkpoints: which there are, whether they are whole, what they hold."""
+"""The folders of checkpoints: the steps they hold, whether each is whole, and its contents."""
 
 import json
 import logging
@@ -28,17 +28,14 @@ class Problem(NamedTuple):
     """What is wrong with a checkpoint."""
 
     text: str
-    certain: bool = True  # False: it could not be read now, and may be whole
+    certain: bool = True  # False where it could not be read, and may be whole
 
 
 def load_variables(workdir: pathlib.Path, *, which: str = "latest") -> PyTree:
     """Returns the variables that a run's checkpoint is evaluated with, on the host.
 
-    Where the newest or the best checkpoint is damaged, the one after it is taken, with a message.
-
-    Args:
-        workdir: of the run.
-        which: "latest", "best" (by mAP), or a step.
+    The checkpoint is "latest", "best" (by mAP) or a step. Where the newest or the best one is
+    damaged, a message says so and the next one is taken.
 
     Raises:
         ValueError: where there is no such checkpoint, naming the ones there are; or none that is
@@ -97,7 +94,7 @@ def problem_of(path: pathlib.Path, *, contents: bool = True) -> Problem | None:
 
 
 def steps_in(folder: pathlib.Path) -> list[int]:
-    """Returns the steps that a folder has checkpoints of, rising."""
+    """Returns the steps of a folder's checkpoints, rising."""
     if not folder.is_dir():
         return []
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
@@ -105,24 +102,24 @@ def steps_in(folder: pathlib.Path) -> list[int]:
 
 def metrics_in(folder: pathlib.Path) -> dict[int, float]:
     """Returns the metric of every checkpoint that has its files."""
-    found = {}
-    for step in steps_in(folder):
-        path = folder / str(step)
-        if problem_of(path, contents=False) is None:
-            found[step] = read_item(path, NOTES)[METRIC]
-    return found
+    paths = {step: folder / str(step) for step in steps_in(folder)}
+    return {
+        step: read_item(path, NOTES)[METRIC]
+        for step, path in paths.items()
+        if problem_of(path, contents=False) is None
+    }
 
 
 def read_item(path: pathlib.Path, item: str) -> Any:
-    """Returns an item of JSON of a whole checkpoint."""
+    """Reads one of the JSON items of a whole checkpoint."""
     return json.loads((path / item / "metadata").read_bytes())
 
 
 def read_arrays(path: pathlib.Path, item: str) -> dict[str, Any]:
-    """Returns an item's arrays on the host."""
+    """Reads the arrays of one of its items, on the host."""
     handler = ocp.StandardCheckpointHandler()
     folder = epath.Path(path / item)
-    # Without a sharding in the target Orbax reads numpy arrays, wherever they were saved.
+    # Without a sharding in the target Orbax reads numpy arrays, whatever devices saved them.
     target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), dict(handler.metadata(folder)))
     saved = handler.restore(folder, args=ocp.args.StandardRestore(target))
     handler.close()

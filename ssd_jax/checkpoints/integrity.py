@@ -1,4 +1,4 @@
-"""Whether a checkpoint is what was written: the sizes and checksums of all its files."""
+"""The integrity of a checkpoint: the sizes and checksums of all its files."""
 
 import hashlib
 import json
@@ -36,12 +36,10 @@ def is_sealed(folder: pathlib.Path) -> bool:
 def damage(folder: pathlib.Path, *, contents: bool = True) -> str | None:
     """Returns what is wrong with a sealed checkpoint, or None.
 
-    Args:
-        folder: of the checkpoint.
-        contents: compare the checksums of all files, and not only of the small ones.
+    Without `contents` it compares the checksums of small files alone.
 
     Raises:
-        OSError: where that cannot be found out.
+        OSError: where a file cannot be read.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())

@@ -13,27 +13,14 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from ssd_jax.agreement import lost_another_process, on_first_process
-from ssd_jax.checkpoints import integrity
+from ssd_jax.checkpoints import folders, integrity
 from ssd_jax.checkpoints.best import ranked
-from ssd_jax.checkpoints.folders import (
-    BEST,
-    DATA,
-    METRIC,
-    NOTES,
-    RECENT,
-    first_line,
-    listed,
-    metrics_in,
-    newest_whole,
-    problem_of,
-    read_item,
-    steps_in,
-)
+from ssd_jax.checkpoints.folders import BEST, DATA, METRIC, NOTES, RECENT
 
 log = logging.getLogger(__name__)
 
-# Names in those folders that stand for no checkpoint. What is being written or removed when a run
-# is killed is cleared away by the next; what is damaged is set aside, and stays.
+# Names in those folders that stand for no checkpoint. What a killed run was writing or removing is
+# cleared away by the next; what is damaged is set aside, and stays.
 _WRITING, _REMOVING, _DAMAGED = ".writing-", ".removing-", ".damaged"
 
 # Trained weights lose hardly a tenth by compression.
@@ -53,20 +40,21 @@ class CheckpointError(OSError):
 class Checkpoints:
     """The checkpoints below a workdir: `checkpoints/STEP` (recent) and `best/STEP` (by mAP).
 
-    Two folders, so that a state is safe before its evaluation starts and the best one outlives
-    the recent ones. Writing is asynchronous, one after the other, and atomic: a folder gets its
-    name when all of it and its manifest are there. Which are the best is decided by the metrics
-    on disk, so that a run that was stopped decides as one that was not.
+    There are two folders, so that a state is safe before its evaluation starts and the best one
+    outlives the recent ones. They are written in the background, one checkpoint after the other,
+    and atomically: a checkpoint gets its name when all of it and its manifest are there. The
+    metrics on disk decide which are the best, so that a run that was stopped decides as one that
+    was not.
 
-    Every process of a run calls the same methods; the first one alone touches the folders.
-    A context manager: leaving it waits for what is being written.
+    Every process of a run calls the same methods; the first one alone touches the folders. Leaving
+    the context waits for what is being written.
     """
 
     def __init__(self, workdir: pathlib.Path, *, keep_recent: int = 2, keep_best: int = 1) -> None:
-        """Opens (and creates) the folders.
+        """Makes the folders, or opens them.
 
         Raises:
-            ValueError: if nothing would be kept.
+            ValueError: where nothing would be kept.
         """
         if keep_recent < 1 or keep_best < 0:
             raise ValueError(
@@ -84,7 +72,7 @@ class Checkpoints:
         """Saves a state among the recent ones.
 
         Args:
-            step: of the state.
+            step: the step of the state.
             items: the state in parts, by name; the same on every process.
             data: the loader's position, for JSON.
             notes: what else the run wants back when it resumes, for JSON.
@@ -97,7 +85,7 @@ class Checkpoints:
         )
 
     def save_best(self, step: int, items: Items, metric: float) -> None:
-        """Saves an evaluated state, if it is among the best ones and is not there yet.
+        """Saves an evaluated state where it is among the best and not there yet.
 
         Raises:
             CheckpointError: as `save`.
@@ -117,11 +105,12 @@ class Checkpoints:
 
         def find() -> int:
             folder = self._folders[RECENT]
-            found, problems = newest_whole((folder / str(step)) for step in steps_in(folder)[::-1])
+            steps = folders.steps_in(folder)[::-1]
+            found, problems = folders.newest_whole(folder / str(step) for step in steps)
             if found is None and problems:
                 raise ValueError(
-                    f"{folder}: no checkpoint to go on from; {listed(problems)}. Put a whole one "
-                    f"back, or move {folder} away to begin anew"
+                    f"{folder}: no checkpoint to go on from; {folders.listed(problems)}. Put a "
+                    f"whole one back, or move {folder} away to begin anew"
                 )
             if found is None:
                 return 0
@@ -139,7 +128,7 @@ class Checkpoints:
 
     def read(self, step: int, item: str) -> Any:
         """Returns what was saved as DATA or NOTES."""
-        return on_first_process(lambda: read_item(self._folders[RECENT] / str(step), item))
+        return on_first_process(lambda: folders.read_item(self._folders[RECENT] / str(step), item))
 
     def restore(self, items: Items, step: int) -> dict[str, PyTree]:
         """Returns the items saved at `step`, placed as the given ones are.
@@ -160,12 +149,12 @@ class Checkpoints:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{folder}: its arrays are not those of this config: {first_line(error)}"
+                f"{folder}: its arrays are not those of this config: {folders.first_line(error)}"
             ) from error
         return {name: restored[name] for name in items}
 
     def wait(self) -> None:
-        """Returns when what is being written has its place.
+        """Returns when the checkpoint that is being written has its name.
 
         Raises:
             CheckpointError: where it could not be written.
@@ -190,7 +179,7 @@ class Checkpoints:
         try:
             self.wait()
         except CheckpointError:
-            if error is None:  # otherwise the first error is the one to tell
+            if error is None:  # otherwise the first error is the one to report
                 raise
         finally:
             self._background.shutdown()
@@ -215,8 +204,8 @@ class Checkpoints:
             if jax.process_index() == 0:
                 integrity.seal(writing)
                 if final.exists():
-                    # Of the steps that a run does once more; what is damaged is not removed.
-                    damaged = problem_of(final, contents=False) is not None
+                    # The run does this step once more; what is damaged is not removed.
+                    damaged = folders.problem_of(final, contents=False) is not None
                     _set_aside(final) if damaged else _remove(final)
                 writing.rename(final)
                 self._prune(name, step)
@@ -228,8 +217,8 @@ class Checkpoints:
         if jax.process_index() == 0:
             self._clear_away()
         return CheckpointError(
-            f"{final} could not be written: {first_line(error)} ({_megabytes(free)} are free "
-            f"there). {_GOES_ON}"
+            f"{final} could not be written: {folders.first_line(error)} ({_megabytes(free)} are "
+            f"free there). {_GOES_ON}"
         )
 
     def _clear_away(self) -> None:
@@ -242,23 +231,23 @@ class Checkpoints:
                     shutil.rmtree(path, ignore_errors=True)
 
     def _prune(self, name: str, step: int) -> None:
-        """Removes what is not to be kept; damaged checkpoints neither count nor go."""
+        """Removes all but the checkpoints to keep; damaged ones neither count nor go."""
         folder = self._folders[name]
         if name == BEST:
-            kept = ranked(metrics_in(folder))
+            kept = ranked(folders.metrics_in(folder))
         else:
             # Steps after this one are from before the run was taken back: left alone.
             kept = [
                 s
-                for s in steps_in(folder)[::-1]
-                if s <= step and problem_of(folder / str(s), contents=False) is None
+                for s in folders.steps_in(folder)[::-1]
+                if s <= step and folders.problem_of(folder / str(s), contents=False) is None
             ]
         for old in kept[self._keep[name] :]:
             _remove(folder / str(old))
 
     def _wants(self, step: int, metric: float) -> bool:
         """Returns whether an evaluated state is to be written."""
-        metrics = metrics_in(self._folders[BEST])
+        metrics = folders.metrics_in(self._folders[BEST])
         if metrics.get(step) == metric:
             return False
         return step in ranked({**metrics, step: metric})[: self._keep[BEST]]
@@ -279,7 +268,7 @@ def _remove(path: pathlib.Path) -> None:
 
 
 def _check_space(path: pathlib.Path, size: int) -> None:
-    """Raises a CheckpointError where a checkpoint cannot fit, which Orbax would tell at length."""
+    """Raises a CheckpointError where a checkpoint cannot fit; Orbax would say so at length."""
     free = shutil.disk_usage(path.parent).free
     if free < size * _COMPRESSION:
         raise CheckpointError(

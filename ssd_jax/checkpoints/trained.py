@@ -12,9 +12,7 @@ from ssd_jax.checkpoints.folders import load_variables
 def load(path: str | os.PathLike, *, checkpoint: str = "latest") -> Trained:
     """Returns the detector of a run's workdir, or of a file of `launch.import_weights`.
 
-    Args:
-        path: the workdir or the file.
-        checkpoint: of a run: "latest", "best" (by mAP), or a step.
+    The checkpoint of a run is "latest", "best" (by mAP) or a step.
 
     Raises:
         ValueError: where there is none, it is damaged, or another version wrote it.

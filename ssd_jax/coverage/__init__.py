@@ -1,1 +1,1 @@
-"""What anchors cover in a data set, before anything is trained; clusters and proposals."""
+"""The coverage of a data set by anchors before any training; clusters and proposals."""

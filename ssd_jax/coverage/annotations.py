@@ -1,8 +1,8 @@
 """The boxes of a data set without its pictures: from COCO's JSON, or from prepared records.
 
-A file is read as `launch.prepare` reads it (`coco_file`), and what stops that stops this, except
-that boxes without area are counted and left out. There are no pictures to measure, so every entry
-has a height and a width.
+A file is read as `launch.prepare` reads it (`coco_file`), and what stops that command stops this,
+except that boxes without an area are counted and left out. There are no pictures to measure, so
+every entry needs a height and a width.
 """
 
 import pathlib
@@ -23,7 +23,7 @@ class ImageBoxes(NamedTuple):
     image_id: str
     boxes_xyxy: Float[np.ndarray, "n 4"]  # normalised
     labels: Int[np.ndarray, " n"]  # 1 .. C-1
-    size: tuple[int, int] | None = None  # height, width of the picture, pixels; None: not known
+    size: tuple[int, int] | None = None  # height, width of the picture, pixels; None: unknown
 
 
 class BoxSet(NamedTuple):
@@ -32,7 +32,7 @@ class BoxSet(NamedTuple):
     name: str
     class_names: tuple[str, ...]
     images: tuple[ImageBoxes, ...]
-    dropped: int  # boxes without area, and crowds
+    dropped: int  # boxes without an area, and crowds
 
     def boxes(self) -> Float[np.ndarray, "n 4"]:
         """Returns every box, image by image, normalised."""
@@ -45,8 +45,16 @@ class BoxSet(NamedTuple):
             return boxes
         return np.random.default_rng(seed).choice(boxes, most, replace=False)
 
+    def sample_on(
+        self, image_size: tuple[int, int], most: int, seed: int = 0
+    ) -> Float[np.ndarray, "n 4"]:
+        """Returns a `sample` in pixels of an input of (height, width), without empty boxes."""
+        height, width = image_size
+        boxes = self.sample(most, seed) * np.array((width, height) * 2)
+        return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+
     def sides(self) -> Float[np.ndarray, "n 2"]:
-        """Returns width and height of every box, normalised: of the picture warped to a square."""
+        """Returns the width and height of every box, normalised."""
         boxes = self.boxes()
         return boxes[:, 2:] - boxes[:, :2]
 
@@ -57,11 +65,11 @@ def read(sources: Sequence[str], data_dir: str = "datasets") -> BoxSet:
     Args:
         sources: each a COCO file (.json or .json.gz), or NAME:SPLIT of a prepared data set, or
             several of them separated by commas.
-        data_dir: of the latter.
+        data_dir: the folder of the prepared data sets.
 
     Raises:
-        ValueError: for a file that is not there or not COCO's, or holds what cannot be used, and
-            for sources with other classes.
+        ValueError: for a file that is missing, is not COCO's or holds what cannot be used, and for
+            sources whose classes differ.
     """
     if not sources:
         raise ValueError("annotations.read: expected at least one source, got none")
@@ -89,14 +97,9 @@ def _read_one(source: str, data_dir: str) -> BoxSet:
     for record in (opened[i] for i in range(len(opened))):
         keep = ~record.crowd
         dropped += int(record.crowd.sum())
-        images.append(
-            ImageBoxes(
-                record.image_id,
-                record.boxes_xyxy[keep],
-                record.labels[keep],
-                (record.height, record.width),
-            )
-        )
+        boxes, labels = record.boxes_xyxy[keep], record.labels[keep]
+        size = record.height, record.width
+        images.append(ImageBoxes(record.image_id, boxes, labels, size))
     return BoxSet(source, opened.class_names, tuple(images), dropped)
 
 
@@ -135,14 +138,9 @@ def _read_coco(path: pathlib.Path) -> BoxSet:
             labels.append(found.label + 1)
         height, width = picture.size
         pixels = np.array(boxes, np.float64).reshape(-1, 4)
-        images.append(
-            ImageBoxes(
-                picture.file_name,
-                (pixels / (width, height, width, height)).astype(np.float32),
-                np.array(labels, np.int32),
-                picture.size,
-            )
-        )
+        normalised = (pixels / (width, height, width, height)).astype(np.float32)
+        labels = np.array(labels, np.int32)
+        images.append(ImageBoxes(picture.file_name, normalised, labels, picture.size))
     if problems:
         shown = "".join(f"\n  {problem}" for problem in list(problems)[:_SHOWN_PROBLEMS])
         raise ValueError(f"annotations.read: {len(problems)} problem(s) in {path}:{shown}")

@@ -27,9 +27,9 @@ def page(
     Args:
         sides: width and height of every box, pixels of the network's input.
         image_size: height, width of that input.
-        sizes: `clustering.by_size` for k = 1, 2, ...
-        ratios: `clustering.by_ratio` for k = 1, 2, ...
-        chosen: the k of each whose centres are drawn.
+        sizes: what `clustering.by_size` returns for k = 1, 2, ...
+        ratios: what `clustering.by_ratio` returns for k = 1, 2, ...
+        chosen: the k of the sizes and the k of the ratios to draw.
     """
     figure = Figure(figsize=(12, 8), layout="constrained")
     (top_left, top_right), (bottom_left, bottom_right) = figure.subplots(2, 2)
@@ -48,13 +48,8 @@ def page(
     bottom_left.hist(folded, bins=140, range=(1, _LARGEST_RATIO), color="#9dbcd8")
     for ratio in ratios[chosen[1] - 1].centres[:, 0]:
         bottom_left.axvline(ratio, color=_MARK)
-        bottom_left.annotate(
-            f"{ratio:.2f}",
-            (ratio, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, -12),
-            textcoords="offset points",
-        )
+        place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        bottom_left.annotate(f"{ratio:.2f}", (ratio, 1), xytext=(3, -12), **place)
     bottom_left.set(xlabel="longer side / shorter side", ylabel="boxes", xlim=(1, _LARGEST_RATIO))
     bottom_left.set_title(f"{chosen[1]} ratios")
     _elbow(bottom_right, [c.error for c in ratios], "log distance to the nearest ratio", chosen[1])

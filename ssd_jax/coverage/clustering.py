@@ -1,4 +1,4 @@
-"""k-means over boxes: which sizes and which aspect ratios a data set asks for."""
+"""k-means over boxes, for the sizes and the aspect ratios of a data set."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -21,12 +21,7 @@ def by_size(sides: Float[np.ndarray, "n 2"], k: int, *, seed: int = 0) -> Cluste
     """Returns k boxes that stand for the sizes of many, by the distance 1 - IoU.
 
     IoU is that of two boxes with one centre (Redmon & Farhadi, "YOLO9000", section 2); a centre is
-    the mean width and height of its boxes.
-
-    Args:
-        sides: width and height of every box, in any unit.
-        k: how many.
-        seed: of the first centres.
+    the mean width and height of its boxes. The sides, width and height, have any unit.
 
     Raises:
         ValueError: for fewer different boxes than k.
@@ -47,12 +42,10 @@ def by_ratio(sides: Float[np.ndarray, "n 2"], k: int, *, seed: int = 0) -> Clust
     """Returns k aspect ratios, longer side over shorter, that stand for those of many boxes.
 
     The distance is that of the logarithms, so that twice and half as long are equally far; a
-    centre is the geometric mean of its boxes' ratios.
+    centre is the geometric mean of its boxes' ratios. Width and height have the same unit.
 
-    Args:
-        sides: width and height of every box, in a unit that is the same for both.
-        k: how many.
-        seed: of the first centres.
+    Raises:
+        ValueError: for fewer different ratios than k.
     """
     logs = np.abs(np.log(sides[:, :1] / sides[:, 1:]))
     found = _k_means(logs, k, lambda centres: np.abs(logs - centres.T), seed)
@@ -61,7 +54,7 @@ def by_ratio(sides: Float[np.ndarray, "n 2"], k: int, *, seed: int = 0) -> Clust
 
 
 def most(sides: Float[np.ndarray, "n 2"]) -> int:
-    """Returns how many clusters there can be: of different sizes, and of different ratios."""
+    """Returns the most clusters there can be, of sizes and of ratios alike."""
     ratios = np.abs(np.log(sides[:, 0] / sides[:, 1]))
     return min(len(np.unique(sides, axis=0)), len(np.unique(ratios)))
 
@@ -101,16 +94,13 @@ def _reordered(found: Clusters, order: np.ndarray) -> Clusters:
     return found._replace(centres=found.centres[order], assignment=place[found.assignment])
 
 
-def elbow(errors: Sequence[float], *, gain: float = 0.2) -> int:
-    """Returns the smallest k after which another cluster no longer pays.
+def elbow(errors: Sequence[float]) -> int:
+    """Returns the number of clusters after which another no longer pays.
 
-    DSSD's rule (section 3.1): clusters are added while the error falls by more than a fifth.
-
-    Args:
-        errors: for k = 1, 2, ...
-        gain: the least part of the error that a further cluster must take away.
+    DSSD adds clusters while each takes away more than a fifth of the error (section 3.1). The
+    errors are those of 1, 2, ... clusters.
     """
     for k in range(1, len(errors)):
-        if errors[k] > (1 - gain) * errors[k - 1]:
+        if errors[k] > 0.8 * errors[k - 1]:
             return k
     return len(errors)

@@ -1,6 +1,5 @@
 """The clusters of a data set's boxes, 1 to many, as a table and as a page."""
 
-import numpy as np
 import rich.table
 import rich.text
 from matplotlib.figure import Figure
@@ -8,7 +7,7 @@ from matplotlib.figure import Figure
 from ssd_jax.coverage import cluster_plots, clustering
 from ssd_jax.coverage.annotations import BoxSet
 
-# Boxes to cluster; of more, so many are drawn at random.
+# At most so many boxes are clustered, drawn at random.
 _MOST_BOXES = 50_000
 
 
@@ -17,18 +16,15 @@ def clusters_report(
 ) -> tuple[rich.table.Table, Figure]:
     """Returns the sizes and the ratios of 1 to `most` clusters: a table, and a page of pictures.
 
-    Args:
-        data: the boxes.
-        image_size: height, width of the network's input, on which they are clustered.
-        most: how many clusters to try, or as many as there are different boxes.
+    The boxes are clustered on a network's input of `image_size`, (height, width) in pixels. There
+    are no more clusters than different boxes.
 
     Raises:
         ValueError: where no box has an area.
     """
     height, width = image_size
-    boxes = data.sample(_MOST_BOXES) * np.array((width, height) * 2)
+    boxes = data.sample_on(image_size, _MOST_BOXES)
     sides = boxes[:, 2:] - boxes[:, :2]
-    sides = sides[(sides > 0).all(axis=1)]
     if not len(sides):
         raise ValueError(f"--kmeans: {data.name} has no boxes")
     numbers = range(1, min(most, clustering.most(sides)) + 1)

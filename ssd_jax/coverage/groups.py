@@ -1,7 +1,6 @@
 """Coverage by size, aspect, class and map: the rows of tables, and all of it for JSON."""
 
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +16,11 @@ ASPECTS = (
     ("wider than 3 to 1", 3, math.inf),
 )
 _BINS = 20  # of the histogram of best IoU
-_MOST_POSITIVES = 30  # in theirs; objects with more are counted there
+_MOST_POSITIVES = 30  # of the histogram of positives; objects with more count here
 
 
 class Row(NamedTuple):
-    """Some of the objects; nan where there are none."""
+    """What is known of some of the objects; nan where there are none."""
 
     name: str
     objects: int
@@ -32,13 +31,13 @@ class Row(NamedTuple):
 
 
 class MapRow(NamedTuple):
-    """The anchors of a map."""
+    """What is known of a map's anchors."""
 
     name: str
     anchors: int
     unused: float  # share that no object is matched with
     crossing: float  # share that reaches over the border
-    positives: int  # how many objects they are trained towards, counted with every anchor
+    positives: int  # pairs of an object and an anchor trained towards it
 
 
 def groups(coverage: Coverage, measured_on: str = "picture") -> dict[str, list[Row]]:
@@ -46,8 +45,8 @@ def groups(coverage: Coverage, measured_on: str = "picture") -> dict[str, list[R
 
     Args:
         coverage: what to divide.
-        measured_on: where the size is measured, "picture" or "input"; see `coverage.size_classes`.
-            Aspects are those on the network's input. The map is the one of an object's best anchor
+        measured_on: where the size is measured, "picture" or "input"; see `measure.size_classes`.
+            Aspects are those on the network's input. An object's map is the one of its best anchor
             among those trained towards it.
     """
     sizes = size_classes(coverage.area(measured_on))
@@ -76,31 +75,26 @@ def groups(coverage: Coverage, measured_on: str = "picture") -> dict[str, list[R
 
 def maps(coverage: Coverage) -> list[MapRow]:
     """Returns a row for the anchors of each map."""
-    over = crossing(coverage.spec)
+    ends = np.cumsum(coverage.spec.per_map)[:-1]
+    uses_of, crossing_of = (np.split(x, ends) for x in (coverage.uses, crossing(coverage.spec)))
     return [
-        MapRow(
-            name,
-            len(coverage.uses[of]),
-            share(coverage.uses[of] == 0),
-            share(over[of]),
-            int(coverage.uses[of].sum()),
-        )
-        for name, of in zip(map_names(coverage), _slices(coverage), strict=True)
+        MapRow(name, len(uses), share(uses == 0), share(over), int(uses.sum()))
+        for name, uses, over in zip(map_names(coverage), uses_of, crossing_of, strict=True)
     ]
 
 
 def map_names(coverage: Coverage) -> list[str]:
-    """Returns what the maps are called: "38 x 38" by rows and columns."""
+    """Returns the names of the maps: "38 x 38", by rows and columns."""
     return [f"{rows} x {columns}" for rows, columns in (m.map_size for m in coverage.spec.maps)]
 
 
 def best_iou_histogram(coverage: Coverage) -> tuple[np.ndarray, np.ndarray]:
-    """Returns how many objects have which best IoU, and the edges of the bins."""
+    """Returns the number of objects by their best IoU, and the edges of the bins."""
     return np.histogram(coverage.best_iou, bins=_BINS, range=(0, 1))
 
 
 def as_json(coverage: Coverage, measured_on: str = "picture") -> dict[str, Any]:
-    """Returns everything as values of JSON; null for what there is none of."""
+    """Returns everything as values of JSON, with null in place of nan."""
     counts, edges = best_iou_histogram(coverage)
     values = {
         "config": coverage.name,
@@ -125,21 +119,8 @@ def as_json(coverage: Coverage, measured_on: str = "picture") -> dict[str, Any]:
 
 
 def _row(coverage: Coverage, name: str, of: np.ndarray) -> Row:
-    return Row(
-        name,
-        int(of.sum()),
-        share(coverage.covered[of]),
-        share(coverage.forced[of]),
-        share(coverage.best_iou[of]),
-        share(coverage.positives[of]),
-    )
-
-
-def _slices(coverage: Coverage) -> Iterator[slice]:
-    start = 0
-    for count in coverage.spec.per_map:
-        yield slice(start, start + count)
-        start += count
+    values = (coverage.covered, coverage.forced, coverage.best_iou, coverage.positives)
+    return Row(name, int(of.sum()), *(share(each[of]) for each in values))
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,12 +1,11 @@
-"""Which anchors an annotated picture trains, and drawing them on it."""
+"""The anchors that an annotated picture trains, and drawings of them."""
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 from PIL import Image
 
 from ssd_jax import config, draw
@@ -15,6 +14,8 @@ from ssd_jax.data.records import Record, Source
 from ssd_jax.detectors import anchor_spec
 from ssd_jax.ops import boxes, matching
 from ssd_jax.ops.anchors import generate
+
+_match = jax.jit(matching.match, static_argnames="iou_threshold")
 
 
 class MatchedAnchors(NamedTuple):
@@ -30,28 +31,19 @@ def matched_anchors(
 ) -> MatchedAnchors:
     """Returns the positive anchors of a picture that is warped whole to the network's input.
 
-    Args:
-        record: the picture; crowds take no part.
-        anchors_cxcywh: of the detector.
-        iou_threshold: of the matching (`config.loss.iou_threshold`).
+    Crowds take no part. The threshold is the matching's, `config.loss.iou_threshold`.
     """
     if not len(record.labels):
         return MatchedAnchors(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))
-    matches = jax.device_get(
-        _match(
-            jnp.asarray(record.boxes_xyxy),
-            jnp.asarray(~record.crowd),
-            jnp.asarray(anchors_cxcywh),
-            iou_threshold=iou_threshold,
-        )
-    )
+    arrays = map(jnp.asarray, (record.boxes_xyxy, ~record.crowd, anchors_cxcywh))
+    matches = jax.device_get(_match(*arrays, iou_threshold=iou_threshold))
     corners = np.asarray(boxes.cxcywh_to_xyxy(anchors_cxcywh))
     positive = matches.positive
     return MatchedAnchors(corners[positive], matches.gt_index[positive], matches.iou[positive])
 
 
 def picture(record: Record, matched: MatchedAnchors, class_names: tuple[str, ...]) -> Image.Image:
-    """Returns the picture with its objects (dashed) and their anchors, in their class's colour."""
+    """Returns the picture with its objects, dashed, and their anchors in the class's colour."""
     with images.memory_limit(None):  # it was decoded when the data set was prepared
         pixels = images.decode(record.image)
     height, width = pixels.shape[:2]
@@ -64,16 +56,9 @@ def picture(record: Record, matched: MatchedAnchors, class_names: tuple[str, ...
 
 
 def sheet(experiment: config.Experiment, source: Source, most: int) -> Image.Image:
-    """Returns the first pictures of a data set, at most so many, with their trained anchors."""
+    """Returns at most `most` pictures of a data set, the first, with their trained anchors."""
     anchors, pictures = generate(anchor_spec(experiment)), []
     for record in (source[i] for i in range(min(most, len(source)))):
         matched = matched_anchors(record, anchors, iou_threshold=experiment.loss.iou_threshold)
         pictures.append(picture(record, matched, source.class_names))
     return draw.contact_sheet(pictures, columns=3)
-
-
-@functools.partial(jax.jit, static_argnames="iou_threshold")
-def _match(
-    boxes_xyxy: Array, valid: Array, anchors: Array, *, iou_threshold: float
-) -> matching.Matches:
-    return matching.match(boxes_xyxy, valid, anchors, iou_threshold=iou_threshold)

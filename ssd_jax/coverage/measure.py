@@ -1,4 +1,4 @@
-"""What the anchors of a config find in a data set, before anything is trained."""
+"""How well the anchors of a config cover a data set, before any training."""
 
 import dataclasses
 import functools
@@ -17,45 +17,28 @@ from ssd_jax.ops import anchors as anchor_ops
 from ssd_jax.ops import boxes, matching
 from ssd_jax.ops.anchors import AnchorSpec, generate
 
-# Numbers of a [B, G, A] array of one batch: 4 MiB of float32, which the caches of a CPU hold.
+# The size of a batch's [B, G, A] array: 4 MiB of float32, which the caches of a CPU hold.
 _BATCH_NUMBERS = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
 class Coverage:
-    """How the matcher serves every object of a data set, and what it uses every anchor for.
+    """How the matcher serves every object of a data set, and what it uses every anchor for."""
 
-    Attributes:
-        name: of the config.
-        data: of the data set.
-        spec: the anchors.
-        class_names: of labels 1 .. C-1.
-        iou_threshold: of the matching.
-        num_images: of the data set.
-        boxes_xyxy: the objects, normalised.
-        labels: their classes.
-        picture_area: their areas in pixels of their pictures; nan where no size is known.
-        best_iou: the largest IoU of an object with any anchor.
-        positives: how many anchors are trained towards it.
-        matched_iou: its largest IoU with one of those; 0 where there is none.
-        source: the map that this anchor lies on; -1 where there is none.
-        uses: how many objects each anchor is trained towards, over all images.
-    """
-
-    name: str
-    data: str
+    name: str  # of the config
+    data: str  # the name of the data set
     spec: AnchorSpec
-    class_names: tuple[str, ...]
-    iou_threshold: float
+    class_names: tuple[str, ...]  # of labels 1 .. C-1
+    iou_threshold: float  # of the matching
     num_images: int
-    boxes_xyxy: Float[np.ndarray, "n 4"]
+    boxes_xyxy: Float[np.ndarray, "n 4"]  # of the objects, normalised
     labels: Int[np.ndarray, " n"]
-    picture_area: Float[np.ndarray, " n"]
-    best_iou: Float[np.ndarray, " n"]
-    positives: Int[np.ndarray, " n"]
-    matched_iou: Float[np.ndarray, " n"]
-    source: Int[np.ndarray, " n"]
-    uses: Int[np.ndarray, " A"]
+    picture_area: Float[np.ndarray, " n"]  # pixels of the picture; nan where its size is unknown
+    best_iou: Float[np.ndarray, " n"]  # the largest IoU of an object with any anchor
+    positives: Int[np.ndarray, " n"]  # how many anchors are trained towards it
+    matched_iou: Float[np.ndarray, " n"]  # its largest IoU with one of those; 0 without any
+    source: Int[np.ndarray, " n"]  # the map that this anchor lies on; -1 without any
+    uses: Int[np.ndarray, " A"]  # how many objects each anchor is trained towards
 
     @property
     def covered(self) -> Bool[np.ndarray, " n"]:
@@ -87,11 +70,7 @@ class Coverage:
         return self.picture_area if measured_on == "picture" else self.sides.prod(axis=1)
 
     def figures(self, measured_on: str = "picture") -> dict[str, float]:
-        """Returns the figures of the whole data set.
-
-        Args:
-            measured_on: where the sizes are measured by which objects are small, medium or large:
-                see `size_classes`.
+        """Returns the figures of the whole data set; see `size_classes` for `measured_on`.
 
         Returns:
             "covered", the share of objects with an anchor at the matching IoU, and of those of each
@@ -131,7 +110,7 @@ def size_classes(area: Float[np.ndarray, " n"]) -> np.ndarray:
 
 
 def share(values: np.ndarray) -> float:
-    """Returns the mean, or nan of nothing."""
+    """Returns the mean, or nan without values."""
     return float(np.mean(values)) if len(values) else float("nan")
 
 
@@ -144,13 +123,9 @@ def measure(experiment: config.Experiment, data: BoxSet) -> Coverage:
     """Matches every object of a data set with the anchors of a config, without a picture.
 
     Pictures are warped whole to the network's input, as in evaluation, which leaves normalised
-    boxes as they are; training also crops and expands them. The matcher is the one of training, and
-    objects that are difficult take part as they do there. Of RefineDet these are the anchors that
-    its first step is trained from.
-
-    Args:
-        experiment: a config; its classes need not be those of the data set.
-        data: the boxes.
+    boxes as they are; training also crops and expands them. The matcher is training's, and
+    difficult objects take part as they do there. RefineDet's anchors are those that its first step
+    starts from. The config's classes need not be those of the data set.
 
     Raises:
         ValueError: for anchors that contradict the network.
@@ -158,13 +133,12 @@ def measure(experiment: config.Experiment, data: BoxSet) -> Coverage:
     spec = anchor_spec(experiment)
     anchors = jnp.asarray(generate(spec))
     if not experiment.loss.border_anchors:
-        # Without area they overlap nothing, so that nothing is matched to them.
+        # Without an area they overlap nothing, so that no object is matched with them.
         anchors = jnp.where(crossing(spec)[:, None], anchors * np.array((1, 1, 0, 0)), anchors)
-    num_anchors = spec.num_anchors
     map_of = np.repeat(np.arange(len(spec.maps)), spec.per_map)
-    uses = np.zeros(num_anchors, np.int64)
+    uses = np.zeros(len(anchors), np.int64)
     found: list[list[_Served]] = [[] for _ in data.images]
-    for indices, batch, valid in _batches(data.images, num_anchors):
+    for indices, batch, valid in _batches(data.images, len(anchors)):
         served, used = jax.device_get(
             _serve(batch, valid, anchors, iou_threshold=experiment.loss.iou_threshold)
         )
@@ -172,10 +146,8 @@ def measure(experiment: config.Experiment, data: BoxSet) -> Coverage:
         for i, index in enumerate(indices):
             found[index] = _Served(*(values[i][valid[i]] for values in served))
     parts = [one for one in found if one]
-    best_iou, positives, matched_iou, anchor = (
-        np.concatenate([getattr(one, field) for one in parts]) if parts else np.zeros(0)
-        for field in _Served._fields
-    )
+    columns = zip(*parts, strict=True) if parts else np.zeros((4, 1, 0))
+    best_iou, positives, matched_iou, anchor = map(np.concatenate, columns)
     return Coverage(
         name=experiment.name,
         data=data.name,
@@ -195,7 +167,7 @@ def measure(experiment: config.Experiment, data: BoxSet) -> Coverage:
 
 
 class _Served(NamedTuple):
-    """What the objects of one image, or of a batch, get."""
+    """What the matcher gives the objects of an image, or of a batch."""
 
     best_iou: Float[Array, "*B G"]
     positives: Int[Array, "*B G"]
@@ -211,7 +183,7 @@ def _serve(
     *,
     iou_threshold: float,
 ) -> tuple[_Served, Int[Array, " A"]]:
-    """Returns what a batch's objects get, and how many of them each anchor is trained towards."""
+    """Returns how a batch's objects are served, and how many each anchor is trained towards."""
 
     def of_one_image(boxes_xyxy: Array, valid: Array) -> tuple[_Served, Array]:
         matches = matching.match(boxes_xyxy, valid, anchors, iou_threshold=iou_threshold)
@@ -235,7 +207,7 @@ def _serve(
 def _batches(
     images: tuple[ImageBoxes, ...], num_anchors: int
 ) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
-    """Yields the numbers of images with about as many objects, and their padded boxes.
+    """Yields images with about as many objects: their numbers, padded boxes and valid slots.
 
     The padded number is a power of two, so that there are few shapes to compile and fewer than half
     of the slots of an image are empty. Images without objects are in no batch.

@@ -1,28 +1,16 @@
-"""Coverage as one page of HTML that carries its pictures and needs no network."""
+"""Coverage as one page of HTML."""
 
-import base64
-import html
-import io
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
 from PIL import Image
 
+from ssd_jax import html_page
 from ssd_jax.coverage import plots, tables
 from ssd_jax.coverage.measure import Coverage
-from ssd_jax.coverage.tables import TextTable
+from ssd_jax.html_page import escape
+from ssd_jax.text_table import TextTable
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #30363d; margin: 2rem auto; max-width: 76rem;
-  padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
-img { max-width: 100%; display: block; margin: .5rem 0; }
-table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: .3rem 0; }
-th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #e6e9ed; }
-th:first-child, td:first-child { text-align: left; }
-.tables { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; align-items: flex-start; }
-"""
+_STYLE = ".tables { display: flex; flex-wrap: wrap; gap: .5em 2.5em; align-items: flex-start }"
 
 
 def page(
@@ -33,42 +21,29 @@ def page(
 ) -> str:
     """Returns the page: all configs side by side, then each on each data set.
 
-    Args:
-        found: at least one.
-        measured_on: where sizes are measured; see `coverage.size_classes`.
-        picture: to draw the anchors of a cell on; None: a blank input.
+    The anchors of a cell are drawn on the picture, or on a blank input. See `measure.size_classes`
+    for `measured_on`.
     """
     threshold = ", ".join(f"{x:g}" for x in dict.fromkeys(one.iou_threshold for one in found))
     parts = [
         "<h1>Anchor coverage</h1>",
-        f"<p>Matching IoU {threshold}. {html.escape(tables.EXPLANATION)}</p>",
+        f"<p>Matching IoU {threshold}. {escape(tables.EXPLANATION)}</p>",
         *map(_table, tables.side_by_side(found, measured_on)),
     ]
     for one in found:
-        parts.append(f"<h2>{html.escape(one.name)} on {html.escape(one.data)}</h2>")
-        parts.append(_image(plots.overview(one), "covered sizes, maps and best IoU"))
-        parts.append(_image(plots.cells(one.spec, picture), "anchors of one cell of each map"))
-        details = "".join(map(_table, tables.details(one, measured_on)))
-        parts.append(f'<div class="tables">{details}</div>')
-    body = "\n".join(parts)
-    return (
-        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Anchor coverage</title>'
-        f"\n<style>{_STYLE}</style>\n{body}\n</html>\n"
-    )
+        details = "\n".join(map(_table, tables.details(one, measured_on)))
+        parts += [
+            f"<h2>{escape(one.name)} on {escape(one.data)}</h2>",
+            html_page.picture(plots.overview(one), "covered sizes, maps and best IoU"),
+            html_page.picture(plots.cells(one.spec, picture), "anchors of one cell of each map"),
+            f'<div class="tables">{details}</div>',
+        ]
+    return html_page.page("Anchor coverage", parts, style=_STYLE)
 
 
 def _table(table: TextTable) -> str:
-    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in table.headings)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>\n"
+    rows = (
+        "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>\n"
         for row in table.rows
     )
-    caption = html.escape(table.title)
-    return f"<table><caption>{caption}</caption>\n<tr>{head}</tr>\n{rows}</table>\n"
-
-
-def _image(figure: Figure, alternative: str) -> str:
-    encoded = io.BytesIO()
-    figure.savefig(encoded, format="png", dpi=100)
-    data = base64.b64encode(encoded.getvalue()).decode()
-    return f'<img alt="{html.escape(alternative)}" src="data:image/png;base64,{data}">'
+    return html_page.table(table.headings, rows, caption=table.title)

@@ -26,11 +26,9 @@ def overview(coverage: Coverage) -> Figure:
 
 
 def cells(spec: AnchorSpec, picture: Image.Image | None = None) -> Figure:
-    """Returns the anchors of the middle cell of each map, on a picture or on a blank input.
+    """Returns the anchors of the middle cell of each map, on a blank input or on a picture.
 
-    Args:
-        spec: the anchors.
-        picture: of any size; it is warped to the network's input.
+    The picture has any size; it is warped to the network's input.
     """
     height, width = spec.image_size
     m, panel = len(spec.maps), 2.6  # inches

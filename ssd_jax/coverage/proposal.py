@@ -13,13 +13,13 @@ from ssd_jax.detectors import anchor_spec
 from ssd_jax.detectors.anchor_rules import ExplicitSizes
 from ssd_jax.ops.anchors import AnchorMap, AnchorSpec, both_orientations, generate
 
-# Boxes that clustering and search look at; of more, so many are drawn at random.
+# Clustering and search look at so many boxes at most, drawn at random.
 _MOST_BOXES = 20_000
 _ROUNDS = 20
-# What a box's best IoU counts beside its being covered: enough to tell equals apart.
+# The weight of a box's best IoU beside its being covered: enough to break ties.
 _IOU_WEIGHT = 0.01
 
-# Of each map, in numbers of sizes: a cell's first square and its second, None where there is none.
+# For each map the numbers of two sizes: a cell's first square, and its second or None.
 _State = list[tuple[int, int | None]]
 
 
@@ -28,30 +28,26 @@ def propose(
 ) -> ExplicitSizes:
     """Returns anchors that cover a data set with as many boxes in a cell as a config has now.
 
-    The clusters say which sizes and ratios there are, and coverage where they go:
+    Clusters give the sizes and the ratios to choose from, and coverage decides where they go:
 
     1. The sizes to choose from are the sides of squares with the areas of k-means' centres
        (`clustering.by_size`), and those that the config has now.
     2. A map with n ratios (each with its inverse) gets the upper n of n + 1 clusters of the boxes'
-       ratios (`clustering.by_ratio`), the lowest being what its squares are for; or all maps keep
-       their ratios, where that covers more.
-    3. Map by map, the sizes of the squares of a cell are taken that leave the fewest boxes without
-       an anchor at the matching IoU, round after round until none changes. Sizes rise from map to
-       map, so that coarser maps keep the larger objects: a map's second square is at most the next
-       one's first.
+       ratios (`clustering.by_ratio`), since its squares serve the lowest. Where that covers less,
+       all maps keep their ratios.
+    3. Each map in turn takes the sizes of squares that leave the fewest boxes without an anchor at
+       the matching IoU, round after round until none changes. Sizes rise from map to map, so that
+       coarser maps keep the larger objects: a map's second square is at most the next one's first.
 
     The search begins with sizes that are evenly spread, and with those of the config where they
-    rise like that; it then ends with anchors that cover no less, of the boxes that it looks at.
-    `clip` is kept, but the search takes the anchors as they are before it.
+    rise like that; its anchors then cover no fewer of the boxes that it looks at. `clip` is kept,
+    but the search looks at unclipped anchors.
 
     Args:
-        experiment: whose maps, steps and numbers of boxes are kept.
-        data: the boxes; of more than 20,000, so many are drawn.
-        clusters: how many sizes to look for, or as many as there are different boxes.
-        seed: of the clustering and of the drawing.
-
-    Returns:
-        The rule of explicit sizes, in pixels.
+        experiment: the config whose maps, steps and numbers of boxes are kept.
+        data: the boxes; at most 20,000 are looked at, drawn at random.
+        clusters: how many sizes to look for, at most as many as there are different boxes.
+        seed: the seed of the clustering and of the drawing.
 
     Raises:
         ValueError: for a data set without boxes, for too few sizes, or for a config with several
@@ -63,9 +59,7 @@ def propose(
             "proposal.propose: expected one scale on each map, got config.anchors.more_sizes "
             f"{[entry.more_sizes for entry in spec.maps]}"
         )
-    height, width = spec.image_size
-    boxes = data.sample(_MOST_BOXES, seed) * np.array((width, height) * 2)
-    boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+    boxes = data.sample_on(spec.image_size, _MOST_BOXES, seed)
     sides = boxes[:, 2:] - boxes[:, :2]
     clusters = min(clusters, clustering.most(sides))
     now = [_squares(spec, entry) for entry in spec.maps]
@@ -153,7 +147,7 @@ class _Search:
         iou_threshold: float,
     ):
         self.num_sizes, self.iou_threshold = len(sizes), iou_threshold
-        # For each map, of every size: with a square alone, and with the ratios too, [k, n].
+        # The IoU on each map by size, with a square alone and with the ratios too: [k, n].
         self.squares, self.cells = [], []
         for entry, own in zip(spec.maps, ratios, strict=True):
             distance = _to_nearest_centre(boxes, entry, spec.image_size)
@@ -171,12 +165,12 @@ class _Search:
         return only_one if high is None else np.maximum(only_one, self.squares[i][high])
 
     def value(self, best: Float[np.ndarray, " n"]) -> float:
-        """Returns how many boxes are covered, and a little of how well."""
+        """Returns the number of covered boxes, plus a little for their IoU."""
         return np.count_nonzero(best >= self.iou_threshold) + _IOU_WEIGHT * float(best.sum())
 
 
 def _ascend(search: _Search, start: _State) -> tuple[float, _State]:
-    """Returns the value and the state after map by map was improved, with all others fixed."""
+    """Returns the value and the state after improving one map at a time, the others fixed."""
     state, m, k = list(start), len(start), search.num_sizes
     value = 0.0
     for _ in range(_ROUNDS):

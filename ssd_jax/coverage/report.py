@@ -1,4 +1,4 @@
-"""What a coverage report consists of: measurements, tables, coverage.json and coverage.html."""
+"""A coverage report: measurements, tables, coverage.json and coverage.html."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from ssd_jax.coverage import groups, measure, page, tables
 from ssd_jax.coverage.annotations import BoxSet
 from ssd_jax.data import images, records
 
-# What coverage depends on.
+# The groups of a config that coverage depends on.
 _COUNTING_GROUPS = ("model.", "anchors.", "loss.")
 
 
@@ -28,7 +28,7 @@ def report(
     """Measures configs on data sets, writes coverage.json and coverage.html, and returns tables.
 
     Args:
-        experiments: the configs; one with the name of another says what it has changed.
+        experiments: the configs; those that share a name are told apart by what they change.
         data: the boxes of each data set.
         folder: where the files are written.
         measured_on: where sizes are measured; see `measure.size_classes`.

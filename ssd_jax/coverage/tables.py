@@ -1,45 +1,23 @@
 """Coverage as tables: texts in rows, for a terminal and for a page alike."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
-
-import rich.box
-import rich.table
-import rich.text
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ssd_jax.coverage import groups
 from ssd_jax.coverage.measure import Coverage
+from ssd_jax.text_table import TextTable
 
-
-class TextTable(NamedTuple):
-    """A title, headings and rows; the first column is text, the others are numbers."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-
-    def terminal(self) -> rich.table.Table:
-        """Returns it as rich prints it."""
-        # A Text, where rich would make pictures of words like ":train:" in a str.
-        title = rich.text.Text(self.title)
-        table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD, title_justify="left")
-        for i, heading in enumerate(self.headings):
-            table.add_column(
-                rich.text.Text(heading), justify="right" if i else "left", no_wrap=True
-            )
-        for row in self.rows:
-            table.add_row(*map(rich.text.Text, row))
-        return table
+EXPLANATION = (
+    "covered: share of objects with an anchor at the matching IoU; forced: matched only by the "
+    "bipartite rule; best IoU: mean of the objects' largest; positives: mean number of anchors "
+    "trained towards an object; unused: share of anchors that no object is matched with; crossing: "
+    "share of anchors that reach over the border."
+)
 
 
 def side_by_side(found: Sequence[Coverage], measured_on: str = "picture") -> list[TextTable]:
-    """Returns a table for each data set, with a row for each config, in the order given.
-
-    Args:
-        found: of the same or of several data sets.
-        measured_on: see `coverage.size_classes`.
-    """
+    """Returns a table for each data set, with a row for each config, in the order given."""
     headings = (
         *("config", "anchors", "covered", "small", "medium", "large"),
         *("forced", "best IoU", "positives", "unused", "crossing"),
@@ -50,19 +28,8 @@ def side_by_side(found: Sequence[Coverage], measured_on: str = "picture") -> lis
         rows = []
         for one in same:
             figures = one.figures(measured_on)
-            rows.append(
-                (
-                    one.name,
-                    f"{one.spec.num_anchors:,}",
-                    fraction(figures["covered"]),
-                    *(fraction(figures[f"covered_{x}"]) for x in ("small", "medium", "large")),
-                    fraction(figures["forced"]),
-                    fraction(figures["best_iou"]),
-                    number(figures["positives"]),
-                    fraction(figures["unused"]),
-                    fraction(figures["crossing"]),
-                )
-            )
+            del figures["unmatched"]
+            rows.append(_texts({"config": one.name, "anchors": one.spec.num_anchors, **figures}))
         title = f"{data}: {len(same[0].labels):,} objects of {same[0].num_images:,} images"
         tables.append(TextTable(title, headings, rows))
     return tables
@@ -77,48 +44,34 @@ def details(coverage: Coverage, measured_on: str = "picture") -> list[TextTable]
         "class": "by class",
         "map": "by the map of the best matched anchor",
     }
-    tables = []
-    for division, rows in groups.groups(coverage, measured_on).items():
-        texts = [
-            (
-                row.name,
-                f"{row.objects:,}",
-                fraction(row.covered),
-                fraction(row.forced),
-                fraction(row.best_iou),
-                number(row.positives),
-            )
-            for row in rows
-        ]
-        headings = ("", "objects", "covered", "forced", "best IoU", "positives")
-        tables.append(TextTable(titles[division], headings, texts))
-    texts = [
-        (
-            row.name,
-            f"{row.anchors:,}",
-            fraction(row.unused),
-            fraction(row.crossing),
-            f"{row.positives:,}",
-        )
-        for row in groups.maps(coverage)
+    headings = ("", "objects", "covered", "forced", "best IoU", "positives")
+    tables = [
+        TextTable(titles[division], headings, [_texts(row._asdict()) for row in rows])
+        for division, rows in groups.groups(coverage, measured_on).items()
     ]
     headings = ("map", "anchors", "unused", "crossing", "matches")
-    return [*tables, TextTable("the anchors of each map", headings, texts)]
-
-
-EXPLANATION = (
-    "covered: share of objects with an anchor at the matching IoU; forced: matched only by the "
-    "bipartite rule; best IoU: mean of the objects' largest; positives: mean number of anchors "
-    "trained towards an object; unused: share of anchors that no object is matched with; crossing: "
-    "share of anchors that reach over the border."
-)
+    rows = [_texts(row._asdict()) for row in groups.maps(coverage)]
+    return [*tables, TextTable("the anchors of each map", headings, rows)]
 
 
 def fraction(value: float) -> str:
-    """Returns ".879", or a dash of nan."""
+    """Returns ".879", or a dash for nan."""
     return "-" if math.isnan(value) else f"{value:.3f}".replace("0.", ".", 1)
 
 
 def number(value: float) -> str:
-    """Returns "8.06", or a dash of nan."""
+    """Returns "8.06", or a dash for nan."""
     return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _texts(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the values of a row by their names: texts, counts, shares, and a mean of counts."""
+
+    def text(name: str, value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        if isinstance(value, int):
+            return f"{value:,}"
+        return number(value) if name == "positives" else fraction(value)
+
+    return tuple(text(name, value) for name, value in row.items())

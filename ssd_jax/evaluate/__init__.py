@@ -1,1 +1,1 @@
-"""Scoring: VOC and COCO average precision, what goes into metrics.json, and plots."""
+"""Scoring: VOC's and COCO's average precision, metrics.json and plots."""

@@ -9,21 +9,21 @@ from typing import NamedTuple
 import hotcoco
 import numpy as np
 
-from ssd_jax.evaluate.ground_truth import DetectionTable, ObjectTable
+from ssd_jax.evaluate.ground_truth import DetectionTable, ObjectTable, xywh
 
 # COCO leaves out an object whose area is outside the range that is measured, and the widest range
 # ends at 1e10. An object of this area is left out of them all: that is VOC's rule for difficult
 # objects. (iscrowd would also leave it out, but with another overlap and for many detections.)
 _UNCOUNTED_AREA = 1e12
 
-# Where the library's tables hold what: IoU thresholds, sizes of objects, detections per image.
+# Places in the library's tables: IoU thresholds, sizes of objects, detections per image.
 _IOUS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
 _ALL_SIZES, _SIZES = 0, {"s": 1, "m": 2, "l": 3}
 _LIMITS = {"1": 0, "10": 1, "100": 2}
 
 
 class CocoScores(NamedTuple):
-    """COCO's twelve numbers, and those of each class; NaN where there is no object to find."""
+    """COCO's twelve numbers, and three of each class; NaN where there is no object to find."""
 
     summary: dict[str, float]  # AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl
     per_class: dict[str, np.ndarray]  # AP AP50 AP75, float64[C - 1]
@@ -35,27 +35,21 @@ def evaluate(
     """Returns the scores of a data set's detections by COCO's rules.
 
     Crowds are ignored as COCO does; difficult objects are left out: neither they nor the one
-    detection matched to each count.
-
-    Args:
-        objects: of the data set.
-        detections: of the data set; the best 100 of an image and class count.
-        num_images: images of the data set, those without objects included.
-        num_classes: C, background included.
+    detection matched with each count. Of an image and a class the best 100 detections count. The
+    images include those without objects, and the classes the background.
     """
     truth = hotcoco.COCO.from_arrays(
         images=[{"id": i} for i in range(num_images)],
         categories=[{"id": label, "name": str(label)} for label in range(1, num_classes)],
         image_ids=objects.image,
         category_ids=objects.labels,
-        boxes=_xywh(objects.boxes_xyxy),
+        boxes=xywh(objects.boxes_xyxy),
         area=np.where(objects.difficult, _UNCOUNTED_AREA, objects.area),
         iscrowd=objects.crowd,
     )
-    boxes = _xywh(detections.boxes_xyxy)
-    results = truth.loadRes(
-        np.column_stack([detections.image, boxes, detections.scores, detections.labels])
-    )
+    boxes = xywh(detections.boxes_xyxy)
+    rows = np.column_stack([detections.image, boxes, detections.scores, detections.labels])
+    results = truth.loadRes(rows)
     evaluation = hotcoco.COCOeval(truth, results, "bbox")
     evaluation.evaluate()
     evaluation.accumulate()
@@ -72,12 +66,6 @@ def evaluate(
         for name, rows in _IOUS.items()
     }
     return CocoScores(summary, per_class)
-
-
-def _xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """Returns the corner, the width and the height of each box, float64[n, 4]."""
-    corners, opposite = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
-    return np.concatenate([corners, opposite - corners], axis=1)
 
 
 def _mean(table: np.ndarray) -> float:

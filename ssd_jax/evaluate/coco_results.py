@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ssd_jax.evaluate.ground_truth import xywh
 from ssd_jax.inference import ImageDetections
 
 _HEAD, _TAIL = b"[", b"\n]\n"
@@ -34,7 +35,7 @@ def write_coco_results(
 
     Args:
         path: the file.
-        detections: of any number of images.
+        detections: the detections of any number of images.
         category_ids: the category's number for labels 1 .. C-1 (COCO's have gaps); by default the
             label itself.
     """
@@ -45,20 +46,15 @@ def write_coco_results(
 class GrowingResults:
     """A new file in COCO's results format that can be read after every image that is added.
 
-    While the block runs it is called NAME.part.json; then, however the block ended, it gets its
-    name. So an interruption loses no detection, and a process that is killed leaves what it had.
+    While the block runs it is called NAME.part.json, and then, however the block ended, by its
+    name. So an interruption loses no detection, and a kill leaves what was found before.
 
         with GrowingResults(path) as results:
             results.add(found)
     """
 
     def __init__(self, path: pathlib.Path, *, category_ids: Sequence[int] | None = None) -> None:
-        """Names the file.
-
-        Args:
-            path: the file, which is not there yet.
-            category_ids: as `write_coco_results` takes them.
-        """
+        """Names the file, which is not there yet; `write_coco_results` explains the ids."""
         self._path = path
         self._part = path.with_name(f"{path.stem}.part{path.suffix}")
         self._category_ids = category_ids
@@ -85,7 +81,7 @@ class GrowingResults:
         content = begin + b",".join(lines)
         try:
             self._write(self._end, content + _TAIL)
-        except BaseException as error:  # back to what was there, whose place is still ours
+        except BaseException as error:  # back to what was there before
             self._file.truncate(self._end)
             self._write(self._end, _TAIL)
             if isinstance(error, OSError):  # of a full disk, without the name
@@ -102,8 +98,7 @@ class GrowingResults:
 
 def _lines(found: ImageDetections, category_ids: Sequence[int] | None) -> list[bytes]:
     """Returns an image's entries, each with the line break before it."""
-    corners = np.asarray(found.boxes_xyxy, np.float64).reshape(-1, 4)
-    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    boxes = xywh(np.asarray(found.boxes_xyxy, np.float64).reshape(-1, 4))
     categories = found.labels
     if category_ids is not None:
         categories = np.asarray(category_ids)[np.asarray(found.labels, int) - 1]
@@ -128,10 +123,7 @@ def read_coco_results(
     """Reads detections in COCO's results format, image after image in the order of the file.
 
     Images without detections are not in such a file, so they are not in the result.
-
-    Args:
-        path: the file.
-        category_ids: the category's number for labels 1 .. C-1; by default the label itself.
+    `write_coco_results` explains the ids.
 
     Raises:
         ValueError: for a file of another format, or a category that is not among `category_ids`.

@@ -31,7 +31,7 @@ class Evaluation(NamedTuple):
     source: records.Source
 
     def summary(self) -> str:
-        """Returns the scores that matter, in a line."""
+        """Returns the main scores in a line."""
         names = ("mAP", "AP", "AP50", "APs", "APm", "APl")
         values = {name: self.metrics[name] for name in names}
         return "  ".join(f"{k} {'-' if v is None else f'{v:.4f}'}" for k, v in values.items())
@@ -41,12 +41,7 @@ class Evaluation(NamedTuple):
         rich.console.Console().print(metrics.metrics_table(self.metrics))
 
     def write(self, folder: pathlib.Path, metrics_path: pathlib.Path | None = None) -> None:
-        """Writes metrics.json and detections.json to a folder.
-
-        Args:
-            folder: made where it does not exist.
-            metrics_path: another place for metrics.json.
-        """
+        """Makes a folder, and writes metrics.json (or `metrics_path`) and detections.json to it."""
         folder.mkdir(parents=True, exist_ok=True)
         metrics.write_metrics(metrics_path or folder / "metrics.json", self.metrics)
         coco_results.write_coco_results(
@@ -54,7 +49,7 @@ class Evaluation(NamedTuple):
         )
 
     def write_plots(self, folder: pathlib.Path) -> None:
-        """Writes the precision-recall curves, an overview and a page for each class."""
+        """Writes the precision-recall curves: an overview, and a page for each class."""
         plots.write_plots(folder, self.curves, self.source.class_names)
 
     def contact_sheet(self, count: int) -> Image.Image:
@@ -68,13 +63,6 @@ class Evaluation(NamedTuple):
             with images.memory_limit(None):  # it was decoded when the data set was prepared
                 pixels = images.decode(self.source[int(i)].image)
             picture = draw.draw_ground_truth(pixels, truth.boxes_xyxy, truth.labels, names)
-            pictures.append(
-                draw.draw_detections(
-                    picture,
-                    found.boxes_xyxy[shown],
-                    found.labels[shown],
-                    found.scores[shown],
-                    names,
-                )
-            )
+            kept = (found.boxes_xyxy[shown], found.labels[shown], found.scores[shown])
+            pictures.append(draw.draw_detections(picture, *kept, names))
         return draw.contact_sheet(pictures, columns=math.ceil(math.sqrt(len(pictures))))

@@ -8,7 +8,7 @@ therefore share these boxes and one IoU.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class GroundTruth(NamedTuple):
 
 
 def of_record(record: records.Record) -> GroundTruth:
-    """Returns what a record says of its picture, in pixels, nothing dropped."""
+    """Returns all objects of a record, in pixels of its picture."""
     return GroundTruth(
         image_id=record.image_id,
         height=record.height,
@@ -44,23 +44,30 @@ def of_record(record: records.Record) -> GroundTruth:
 
 
 class ObjectTable(NamedTuple):
-    """The objects of all images in one table, image after image."""
+    """The objects of all images in one table, image after image; see _DTYPES."""
 
     image: np.ndarray  # int64[n], position of the image in the data set
-    boxes_xyxy: np.ndarray  # float64[n, 4]
-    labels: np.ndarray  # int64[n]
-    difficult: np.ndarray  # bool[n]
-    crowd: np.ndarray  # bool[n]
-    area: np.ndarray  # float64[n]
+    boxes_xyxy: np.ndarray
+    labels: np.ndarray
+    difficult: np.ndarray
+    crowd: np.ndarray
+    area: np.ndarray
 
 
 class DetectionTable(NamedTuple):
     """The detections of all images in one table, in the order in which they were given."""
 
     image: np.ndarray  # int64[n], position of the image in the data set
-    boxes_xyxy: np.ndarray  # float64[n, 4]
-    scores: np.ndarray  # float64[n]
-    labels: np.ndarray  # int64[n]
+    boxes_xyxy: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+
+
+_Table = TypeVar("_Table", ObjectTable, DetectionTable)
+
+# The columns of the tables: boxes are [n, 4], the others [n].
+_DTYPES = {"boxes_xyxy": np.float64, "labels": np.int64, "difficult": bool, "crowd": bool,
+           "area": np.float64, "scores": np.float64}  # fmt: skip
 
 
 def tabulate(
@@ -79,62 +86,55 @@ def tabulate(
     Raises:
         ValueError: for ground truth that `tabulate_objects` refuses, an image given twice,
             detections of an unknown image, arrays of the wrong shape, labels outside 1 .. C-1,
-            scores or corners that are not finite, boxes that are inside out.
+            scores or corners that are not finite, or boxes that are inside out.
     """
     objects = tabulate_objects(ground_truths, num_classes=num_classes)
     detections = list(detections)
     position = {truth.image_id: i for i, truth in enumerate(ground_truths)}
-    _check_ids("detections", detections)
     for found in detections:
         if found.image_id not in position:
             raise ValueError(
                 f"ground_truth.tabulate: detections of image '{found.image_id}', which is not "
                 f"among the {len(position)} images of the ground truth"
             )
-    found_positions = np.array([position[x.image_id] for x in detections], np.int64)
-    found = DetectionTable(
-        image=np.repeat(found_positions, _counts("detections", detections, first_column=1)),
-        boxes_xyxy=_stack([x.boxes_xyxy for x in detections], np.float64, 4),
-        scores=_stack([x.scores for x in detections], np.float64),
-        labels=_stack([x.labels for x in detections], np.int64),
-    )
-    image_ids = [truth.image_id for truth in ground_truths]
-    _check_values("detections", found, found.scores, num_classes, image_ids)
-    return objects, found
+    positions = [position[found.image_id] for found in detections]
+    table = _table(DetectionTable, "detections", detections, positions)
+    _check_values("detections", table, num_classes, ground_truths)
+    return objects, table
 
 
 def tabulate_objects(ground_truths: Sequence[GroundTruth], *, num_classes: int) -> ObjectTable:
-    """Checks the ground truth and lays it out as one table.
-
-    Args:
-        ground_truths: every image of the data set, those without objects too.
-        num_classes: C, background included.
+    """Checks the ground truth and lays it out as one table; see `tabulate`.
 
     Raises:
         ValueError: for no image at all, an image given twice, arrays of the wrong shape, labels
-            outside 1 .. C-1, areas or corners that are not finite, negative areas, boxes that are
-            inside out; with the image and the remedy.
+            outside 1 .. C-1, areas or corners that are not finite, negative areas, or boxes that
+            are inside out; with the image and the remedy.
     """
     if not ground_truths:
         raise ValueError("ground_truth.tabulate: expected at least one image, got none")
-    _check_ids("ground truth", ground_truths)
-    truth_counts = _counts("ground truth", ground_truths, first_column=3)
-    objects = ObjectTable(
-        image=np.repeat(np.arange(len(ground_truths)), truth_counts),
-        boxes_xyxy=_stack([x.boxes_xyxy for x in ground_truths], np.float64, 4),
-        labels=_stack([x.labels for x in ground_truths], np.int64),
-        difficult=_stack([x.difficult for x in ground_truths], bool),
-        crowd=_stack([x.crowd for x in ground_truths], bool),
-        area=_stack([x.area for x in ground_truths], np.float64),
-    )
-    image_ids = [truth.image_id for truth in ground_truths]
-    _check_values("ground truth", objects, objects.area, num_classes, image_ids)
-    return objects
+    table = _table(ObjectTable, "ground truth", ground_truths, range(len(ground_truths)))
+    _check_values("ground truth", table, num_classes, ground_truths)
+    return table
 
 
-def _check_ids(side: str, entries: Sequence[GroundTruth] | Sequence[ImageDetections]) -> None:
-    """Raises where an image occurs twice."""
+def xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Returns the corner, the width and the height of each box, [n, 4], as COCO writes them."""
+    corners, opposite = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
+    return np.concatenate([corners, opposite - corners], axis=1)
+
+
+def _table(
+    kind: type[_Table], side: str, entries: Sequence[Any], positions: Sequence[int]
+) -> _Table:
+    """Returns one table of all entries, each at its image's position.
+
+    Raises:
+        ValueError: where an image occurs twice, or the arrays of one do not agree.
+    """
+    names = kind._fields[1:]  # all but `image`, which are the entries' own fields
     first: dict[str, int] = {}
+    counts = np.zeros(len(entries), np.int64)
     for number, entry in enumerate(entries):
         if entry.image_id in first:
             raise ValueError(
@@ -143,51 +143,42 @@ def _check_ids(side: str, entries: Sequence[GroundTruth] | Sequence[ImageDetecti
                 "of different splits different ids"
             )
         first[entry.image_id] = number
-
-
-def _counts(
-    side: str, entries: Sequence[GroundTruth] | Sequence[ImageDetections], *, first_column: int
-) -> np.ndarray:
-    """Returns the boxes of each entry, int64[entries]; raises where its arrays do not agree."""
-    counts = np.zeros(len(entries), np.int64)
-    for i, entry in enumerate(entries):
-        boxes, *others = (np.shape(column) for column in entry[first_column:])
-        counts[i] = boxes[0]
+        boxes, *others = (np.shape(getattr(entry, name)) for name in names)
+        counts[number] = boxes[0]
         # An image without boxes may write them as [], whose shape is (0,).
         if (boxes != (boxes[0], 4) and boxes != (0,)) or any(x != boxes[:1] for x in others):
             raise ValueError(
                 f"ground_truth.tabulate: expected boxes [n, 4] and one entry per box in the {side} "
                 f"of image '{entry.image_id}', got {boxes} and {', '.join(map(str, others))}"
             )
-    return counts
-
-
-def _stack(columns: list[np.ndarray], dtype: type, *width: int) -> np.ndarray:
-    """Returns the columns of all images below each other, also where there are none."""
-    empty = np.zeros((0, *width), dtype)
-    return np.concatenate([empty, *(np.reshape(x, (-1, *width)) for x in columns)]).astype(dtype)
+    columns = []
+    for name in names:
+        width = (4,) if name == "boxes_xyxy" else ()
+        parts = (np.reshape(getattr(entry, name), (-1, *width)) for entry in entries)
+        # The empty part is for a data set without any box.
+        column = np.concatenate([np.zeros((0, *width), _DTYPES[name]), *parts])
+        columns.append(column.astype(_DTYPES[name]))
+    return kind(np.repeat(np.array(positions, np.int64), counts), *columns)
 
 
 def _check_values(
     side: str,
     table: ObjectTable | DetectionTable,
-    numbers: np.ndarray,
     num_classes: int,
-    image_ids: list[str],
+    ground_truths: Sequence[GroundTruth],
 ) -> None:
     """Raises for the first box whose label, corners or number (area or score) cannot be used."""
-    boxes = table.boxes_xyxy
-    rules = (
-        (
-            (table.labels >= 1) & (table.labels < num_classes),
-            f"a label in 1 .. {num_classes - 1} (0 is background)",
-        ),
-        (np.isfinite(boxes).all(axis=1) & np.isfinite(numbers), "finite corners, areas and scores"),
+    boxes, remedy = table.boxes_xyxy, ""
+    numbers = table.area if isinstance(table, ObjectTable) else table.scores
+    in_range = (table.labels >= 1) & (table.labels < num_classes)
+    is_finite = np.isfinite(boxes).all(axis=1) & np.isfinite(numbers)
+    rules = [
+        (in_range, f"a label in 1 .. {num_classes - 1} (0 is background)"),
+        (is_finite, "finite corners, areas and scores"),
         ((boxes[:, :2] <= boxes[:, 2:]).all(axis=1), "x0 <= x1 and y0 <= y1"),
-    )
-    remedy = ""
+    ]
     if isinstance(table, ObjectTable):
-        rules = (*rules, (table.area >= 0, "an area of at least 0"))
+        rules.append((table.area >= 0, "an area of at least 0"))
         remedy = "; correct the annotation and prepare the data set again"
     for kept, expected in rules:
         if not kept.all():
@@ -195,5 +186,5 @@ def _check_values(
             raise ValueError(
                 f"ground_truth.tabulate: expected {expected}, got label {table.labels[row]}, box "
                 f"{boxes[row].tolist()}, {numbers[row]} in the {side} of image "
-                f"'{image_ids[table.image[row]]}'{remedy}"
+                f"'{ground_truths[table.image[row]].image_id}'{remedy}"
             )

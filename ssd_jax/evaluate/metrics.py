@@ -1,4 +1,4 @@
-"""Everything that is said about a detector's quality on a data set: metrics.json and its table."""
+"""All figures of a detector's quality on a data set: metrics.json and its table."""
 
 import json
 import math
@@ -15,14 +15,12 @@ from ssd_jax.evaluate import coco_ap, voc_ap
 from ssd_jax.evaluate.ground_truth import GroundTruth, tabulate
 from ssd_jax.inference import ImageDetections
 
-VOC_IOU_THRESHOLD = 0.5
 
-
-class Evaluation(NamedTuple):
+class Scores(NamedTuple):
     """The numbers of an evaluation, and the curves behind VOC's."""
 
     metrics: dict[str, Any]  # what metrics.json holds: plain numbers, None where there is none
-    curves: tuple[voc_ap.Curve, ...]  # of the classes, at VOC's IoU of .5
+    curves: tuple[voc_ap.Curve, ...]  # one for each class, at VOC's IoU of .5
 
 
 def evaluate(
@@ -31,7 +29,7 @@ def evaluate(
     class_names: Sequence[str],
     *,
     iou_thresholds: Sequence[float] = (),
-) -> Evaluation:
+) -> Scores:
     """Scores a data set's detections by the rules of VOC and of COCO.
 
     The metrics are `mAP` (VOC07's 11-point mAP at IoU .5), `mAP_area` (VOC10-12's), COCO's twelve
@@ -61,7 +59,7 @@ def evaluate(
             objects, found, overlaps, num_classes=num_classes, iou_threshold=iou_threshold
         )
 
-    curves = curves_at(VOC_IOU_THRESHOLD)
+    curves = curves_at(voc_ap.IOU_THRESHOLD)
     coco = coco_ap.evaluate(objects, found, num_images=len(ground_truths), num_classes=num_classes)
     per_class = {
         "AP_11point": [voc_ap.eleven_point_ap(curve) for curve in curves],
@@ -69,7 +67,7 @@ def evaluate(
     }
     summary = {"mAP": _mean(per_class["AP_11point"]), "mAP_area": _mean(per_class["AP_area"])}
     for threshold in iou_thresholds:
-        if threshold != VOC_IOU_THRESHOLD:
+        if threshold != voc_ap.IOU_THRESHOLD:
             aps = [voc_ap.eleven_point_ap(curve) for curve in curves_at(threshold)]
             per_class[f"AP_11point@{threshold:g}"] = aps
             summary[f"mAP@{threshold:g}"] = _mean(aps)
@@ -90,7 +88,7 @@ def evaluate(
         | {key: int(values[i]) for key, values in counts.items()}
         for i, name in enumerate(class_names)
     }
-    return Evaluation(metrics, curves)
+    return Scores(metrics, curves)
 
 
 def write_metrics(path: pathlib.Path, metrics: Mapping[str, Any]) -> None:
@@ -106,9 +104,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> rich.table.Table:
         "VOC07": ("AP_11point", "mAP"),
         **{name[3:]: (f"AP_11point{name[3:]}", name) for name in further},
         "VOC12": ("AP_area", "mAP_area"),
-        "AP": ("AP", "AP"),
-        "AP50": ("AP50", "AP50"),
-        "AP75": ("AP75", "AP75"),
+        **{name: (name, name) for name in ("AP", "AP50", "AP75")},
     }
     sizes = ("APs", "APm", "APl", "AR1", "AR10", "AR100")
     table = rich.table.Table(
@@ -140,7 +136,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _json_number(value: float) -> float | None:
-    """Returns a plain float, or None in place of NaN, which JSON does not have."""
+    """Returns a plain float, or None in place of NaN, which JSON lacks."""
     return None if math.isnan(value) else float(value)
 
 

@@ -21,16 +21,8 @@ _INK, _GRID = "#30363d", "#e6e9ed"
 _MAX_POINTS = 2000  # of a drawn line: more cannot be told apart
 
 
-def precision_recall_overview(
-    curves: Sequence[Curve], class_names: Sequence[str], *, iou_threshold: float = 0.5
-) -> Figure:
-    """Returns one small precision-recall plot per class, the class of highest AP first.
-
-    Args:
-        curves: of labels 1 .. C-1.
-        class_names: of labels 1 .. C-1.
-        iou_threshold: that of the curves, for the title.
-    """
+def precision_recall_overview(curves: Sequence[Curve], class_names: Sequence[str]) -> Figure:
+    """Returns a small plot of each class's curve at VOC's IoU, the class of highest AP first."""
     _check(curves, class_names)
     aps = np.array([voc_ap.eleven_point_ap(curve) for curve in curves])
     order = np.argsort(-aps, kind="stable")  # NaN, of classes without objects, comes last
@@ -40,7 +32,6 @@ def precision_recall_overview(
         figsize=(max(3.6, 1.75 * columns + 0.7), 1.85 * rows + 1.0), layout="constrained"
     )
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    _unit_square(grid[0])  # and with it the others, which share its axes
     for cell, k in zip(grid, order, strict=False):
         _style(cell)
         _draw_curve(cell, curves[k])
@@ -52,39 +43,27 @@ def precision_recall_overview(
         cell.set_visible(False)
     scored = aps[~np.isnan(aps)]
     mean = f"mAP {scored.mean():.3f}" if len(scored) else "no objects"
-    figure.suptitle(f"{mean}   (VOC07, IoU {iou_threshold:g})", color=_INK, fontsize=12)
+    figure.suptitle(f"{mean}   (VOC07, IoU {voc_ap.IOU_THRESHOLD:g})", color=_INK, fontsize=12)
     figure.supxlabel("recall", color=_INK, fontsize=10)
     figure.supylabel("precision", color=_INK, fontsize=10)
     return figure
 
 
-def class_page(curve: Curve, class_name: str, *, iou_threshold: float = 0.5) -> Figure:
-    """Returns a class's precision over recall, and precision, recall and F1 over the score.
-
-    Args:
-        curve: of the class.
-        class_name: for the title.
-        iou_threshold: that of the curve, for the title.
-    """
+def class_page(curve: Curve, class_name: str) -> Figure:
+    """Returns a class's precision over recall, and precision, recall and F1 over the score."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     ap, area = voc_ap.eleven_point_ap(curve), voc_ap.area_ap(curve)
     scores = "" if math.isnan(ap) else f"   AP {ap:.3f} (VOC07), {area:.3f} (VOC12)"
-    figure.suptitle(
-        f"{class_name}{scores}   IoU {iou_threshold:g}, {curve.num_objects} objects",
-        color=_INK,
-        fontsize=12,
-        parse_math=False,
-    )
+    title = f"{class_name}{scores}   IoU {voc_ap.IOU_THRESHOLD:g}, {curve.num_objects} objects"
+    figure.suptitle(title, color=_INK, fontsize=12, parse_math=False)
 
     _style(left)
-    _unit_square(left)
     _draw_f1_levels(left)
     _draw_curve(left, curve)
     left.set(xlabel="recall", ylabel="precision")
 
     _style(right)
-    _unit_square(right)
     right.set(xlabel="score threshold", ylabel="precision, recall, F1")
     right.set_xlim(_score_range(curve.scores))
     total = curve.precision + curve.recall
@@ -100,33 +79,26 @@ def class_page(curve: Curve, class_name: str, *, iou_threshold: float = 0.5) -> 
         best = int(np.argmax(f1))
         right.plot(curve.scores[best], f1[best], "o", color=_MARK, markersize=6)
         right.axvline(curve.scores[best], color=_MARK, linewidth=0.8, linestyle=":")
-        right.set_title(
-            f"best F1 {f1[best]:.3f} at score {curve.scores[best]:.3f}: "
-            f"precision {curve.precision[best]:.3f}, recall {curve.recall[best]:.3f}",
-            fontsize=9,
-            color=_INK,
-        )
+        title = f"best F1 {f1[best]:.3f} at score {curve.scores[best]:.3f}: "
+        title += f"precision {curve.precision[best]:.3f}, recall {curve.recall[best]:.3f}"
+        right.set_title(title, fontsize=9, color=_INK)
         right.legend(frameon=False, fontsize=9, loc="best", labelcolor=_INK)
     return figure
 
 
 def write_plots(
-    directory: pathlib.Path,
-    curves: Sequence[Curve],
-    class_names: Sequence[str],
-    *,
-    iou_threshold: float = 0.5,
+    directory: pathlib.Path, curves: Sequence[Curve], class_names: Sequence[str]
 ) -> list[pathlib.Path]:
     """Writes `precision_recall.png` and `precision_recall/LABEL_NAME.png`; returns the paths."""
     _check(curves, class_names)
     pages = directory / "precision_recall"
     pages.mkdir(parents=True, exist_ok=True)
     overview = directory / "precision_recall.png"
-    _save(precision_recall_overview(curves, class_names, iou_threshold=iou_threshold), overview)
+    _save(precision_recall_overview(curves, class_names), overview)
     paths = [overview]
     for label, (curve, name) in enumerate(zip(curves, class_names, strict=True), start=1):
         paths.append(pages / f"{label:02d}_{re.sub(r'[^A-Za-z0-9-]+', '_', name)}.png")
-        _save(class_page(curve, name, iou_threshold=iou_threshold), paths[-1])
+        _save(class_page(curve, name), paths[-1])
     return paths
 
 
@@ -145,13 +117,9 @@ def _save(figure: Figure, path: pathlib.Path) -> None:
         figure.savefig(path, dpi=120)
 
 
-def _unit_square(axes: Axes) -> None:
-    """Shows 0 to 1 on both axes."""
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-
-
 def _style(axes: Axes) -> None:
-    """Draws a light grid and no frame on top and right."""
+    """Shows 0 to 1 on both axes, with a light grid and no frame on the top and the right."""
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     axes.grid(color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -185,16 +153,9 @@ def _draw_f1_levels(axes: Axes) -> None:
         recall = np.linspace(level / (2 - level), 1, 100)
         precision = level * recall / (2 * recall - level)
         axes.plot(recall, precision, color=_FAINT, linewidth=0.6, linestyle="--", zorder=0.5)
-        axes.text(
-            0.99,
-            precision[-1],
-            f"F1 {level}",
-            fontsize=7,
-            color=_FAINT,
-            ha="right",
-            va="center",
-            bbox={"facecolor": "white", "linewidth": 0, "pad": 0.5},
-        )
+        style = {"fontsize": 7, "color": _FAINT, "ha": "right", "va": "center"}
+        paper = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
+        axes.text(0.99, precision[-1], f"F1 {level}", bbox=paper, **style)
 
 
 def _thinned(n: int) -> np.ndarray:
@@ -203,7 +164,7 @@ def _thinned(n: int) -> np.ndarray:
 
 
 def _score_range(scores: np.ndarray) -> tuple[float, float]:
-    """Returns the range of a score axis: 0 to 1 for probabilities, otherwise what occurs."""
+    """Returns the range of a score axis: 0 to 1 for probabilities, otherwise their own."""
     if len(scores) == 0 or (scores.min() >= 0 and scores.max() <= 1):
         return 0.0, 1.0
     return float(scores.min()), float(max(scores.max(), scores.min() + 1e-6))

@@ -17,6 +17,9 @@ import numpy as np
 
 from ssd_jax.evaluate.ground_truth import DetectionTable, ObjectTable
 
+# An object is found where the IoU is at least this.
+IOU_THRESHOLD = 0.5
+
 
 class Overlaps(NamedTuple):
     """The object that each detection overlaps most, of its own class and image."""
@@ -71,9 +74,9 @@ def precision_recall(
     """Returns the curve of each of the C - 1 classes, that of label 1 first.
 
     Args:
-        objects: of the data set.
-        detections: of the data set.
-        overlaps: what `best_overlaps` says of the two.
+        objects: the objects of the data set.
+        detections: its detections.
+        overlaps: what `best_overlaps` returns for the two.
         num_classes: C, background included.
         iou_threshold: the least IoU that counts as found, in (0, 1].
     """

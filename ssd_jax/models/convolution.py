@@ -11,25 +11,16 @@ from ssd_jax.models.depthwise import FeatureMap, Padding
 
 
 class Conv(nn.Module):
-    """A plain convolution with Xavier or Gaussian weights and zero bias.
-
-    Attributes:
-        channels: of the output.
-        kernel, stride, dilation: in pixels, the same for rows and columns.
-        padding: (before, after) of rows and of columns, pixels.
-        use_bias: add one.
-        initial_deviation: of Gaussian weights; None: Xavier's.
-        dtype: of the arithmetic; the parameters are float32.
-    """
+    """A plain convolution whose weights start as Xavier's or Gaussian, and whose bias as zero."""
 
     channels: int
-    kernel: int
+    kernel: int  # pixels, the same for rows and columns, as stride and dilation
     padding: Padding
     stride: int = 1
     dilation: int = 1
     use_bias: bool = True
-    initial_deviation: float | None = None
-    dtype: Any = jnp.float32
+    initial_deviation: float | None = None  # of Gaussian weights; None means Xavier's
+    dtype: Any = jnp.float32  # of the arithmetic; the parameters are float32
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
@@ -60,7 +51,7 @@ class Conv(nn.Module):
 
 @jax.custom_vjp
 def matmul(x: FeatureMap, kernel: Float[Array, "inputs outputs"]) -> FeatureMap:
-    """Returns `x @ kernel`, with a gradient that is fast on a CPU, too."""
+    """Returns `x @ kernel`, whose gradient is fast on a CPU too."""
     return x @ kernel
 
 

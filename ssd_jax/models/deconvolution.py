@@ -15,7 +15,7 @@ COMBINATIONS = ("product", "sum")
 
 @dataclasses.dataclass(frozen=True)
 class Deconvolution:
-    """The neck that makes a DSSD of an SSD: maps are enlarged again from the deepest up.
+    """The neck that turns SSD into DSSD: it enlarges the maps again, from the deepest up.
 
     Attributes:
         combination: how a module joins its two paths, "product" or "sum".
@@ -39,12 +39,7 @@ class Deconvolution:
 
 
 class DeconvolutionNeck(nn.Module):
-    """The network of `Deconvolution`; the deepest map passes unchanged.
-
-    Attributes:
-        settings: what it is built from.
-        style: the style of its convolutions.
-    """
+    """The network of `Deconvolution`; the deepest map passes unchanged."""
 
     settings: Deconvolution
     style: Style
@@ -63,17 +58,11 @@ class DeconvolutionNeck(nn.Module):
 
 
 class DeconvolutionModule(nn.Module):
-    """Enlarges a deep map and joins it with the next finer one of SSD.
+    """Enlarges a deep map and joins it with the next finer one of SSD."""
 
-    Attributes:
-        channels: of every convolution.
-        combination: of the two paths, "product" or "sum".
-        style: of the convolutions; the deconvolution has neither BatchNorm nor ReLU.
-    """
-
-    channels: int
-    combination: str
-    style: Style
+    channels: int  # of every convolution
+    combination: str  # of the two paths, "product" or "sum"
+    style: Style  # the transposed convolution has neither BatchNorm nor ReLU
 
     @nn.compact
     def __call__(self, finer: FeatureMap, deeper: FeatureMap, *, train: bool) -> FeatureMap:
@@ -81,15 +70,15 @@ class DeconvolutionModule(nn.Module):
 
         Args:
             finer: SSD's map.
-            deeper: the next deeper module's map: half the size, or two pixels smaller.
-            train: see ConvLayer.
+            deeper: the next deeper module's map, half the size or two pixels smaller.
+            train: see `ConvLayer`.
 
         Raises:
             ValueError: for maps of other sizes.
         """
         style = self.style.added()
         kernel, stride = _window(finer.shape[1:3], deeper.shape[1:3])
-        # No bias: BatchNorm follows, with a convolution between that passes a constant on.
+        # It needs no bias: the next convolution passes a constant on, and BatchNorm removes it.
         up = TransposedConv(
             self.channels, kernel, stride, use_bias=False, dtype=style.dtype, name="up"
         )
@@ -102,7 +91,7 @@ class DeconvolutionModule(nn.Module):
 
 
 def _window(finer: tuple[int, ...], deeper: tuple[int, ...]) -> tuple[int, int]:
-    """Returns kernel and stride of the deconvolution: 2 and 2, or 3 and 1 for 1 -> 3 -> 5."""
+    """Returns the kernel and the stride that enlarge a map: 2 and 2, or 3 and 1 (1 -> 3 -> 5)."""
     if finer == tuple(2 * n for n in deeper):
         return 2, 2
     if finer == tuple(n + 2 for n in deeper):

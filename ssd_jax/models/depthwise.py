@@ -1,9 +1,9 @@
 """Depthwise convolution, by the implementation that is fast on the platform it runs on.
 
 XLA's own is right for accelerators. On a CPU it is ten to forty times slower than a sum of
-shifted products, which XLA fuses into one loop; the gradient of the kernel, a sum over all
-pixels, is fast there only as an explicit loop over rows. Both give the same
-values and gradients, up to the order of the sums.
+shifted products, which XLA fuses into one loop; the gradient of the kernel, a sum over all pixels,
+is fast there only as an explicit loop over rows. Both give the same values and gradients, up to the
+order of the sums.
 """
 
 import functools
@@ -17,22 +17,16 @@ from jaxtyping import Array, Float
 
 FeatureMap = Float[Array, "B H W channels"]
 Kernel = Float[Array, "rows columns 1 channels"]
-Padding = tuple[tuple[int, int], tuple[int, int]]
+Padding = tuple[tuple[int, int], tuple[int, int]]  # (before, after) of rows and columns, pixels
 
 
 class DepthwiseConv(nn.Module):
-    """A convolution of every channel with a kernel of its own, without a bias.
+    """A convolution of every channel with a kernel of its own, without a bias."""
 
-    Attributes:
-        kernel, stride: in pixels, the same for rows and columns.
-        padding: (before, after) of rows and of columns, pixels.
-        dtype: of the arithmetic; the kernel is float32.
-    """
-
-    kernel: int
+    kernel: int  # pixels, the same for rows and columns, as the stride
     stride: int
     padding: Padding
-    dtype: Any = jnp.float32
+    dtype: Any = jnp.float32  # of the arithmetic; the kernel is float32
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
@@ -50,17 +44,14 @@ class DepthwiseConv(nn.Module):
 def depthwise(x: FeatureMap, kernel: Kernel, stride: int, padding: Padding) -> FeatureMap:
     """Returns the depthwise convolution (cross-correlation, as in every framework) of a map.
 
-    Args:
-        x: [B, H, W, C].
-        kernel: [rows, columns, 1, C], of the same dtype.
-        stride: pixels.
-        padding: (before, after) of rows and of columns, pixels.
+    The kernel has the map's dtype; the stride is in pixels.
     """
+    options = {"stride": stride, "padding": padding}
     return jax.lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(_shifted, stride=stride, padding=padding),
-        default=functools.partial(_convolution, stride=stride, padding=padding),
+        cpu=functools.partial(_shifted, **options),
+        default=functools.partial(_convolution, **options),
     )
 
 
@@ -124,7 +115,7 @@ def _shifted_gradients(
     rows, columns, _, channels = kernel.shape
     batch, height, width, _ = cotangent.shape
 
-    # Of the map: the cotangent, spread by the stride, convolved with the kernel turned round.
+    # The map's: the cotangent, spread by the stride and convolved with the kernel turned round.
     spread = [(0, 0, 0)]
     for extent, size, steps, (before, _) in zip(
         (rows, columns), x.shape[1:3], (height, width), padding, strict=True
@@ -141,8 +132,8 @@ def _shifted_gradients(
         padding=((0, 0), (0, 0)),
     )
 
-    # Of the kernel: row by row, a sum for every tap and column; the columns are summed last, and
-    # each image stays by itself so that a split batch stays split.
+    # The kernel's: row by row, a sum for every tap and column. The columns are summed last, and
+    # each image stays by itself, so that a split batch stays split.
     padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     taps = tuple(itertools.product(range(rows), range(columns)))
 

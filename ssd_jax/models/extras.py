@@ -1,4 +1,4 @@
-"""What the heads read their predictions off: maps of a backbone, and those of layers after it."""
+"""The maps that the heads read: some of a backbone's, and those of the layers after it."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from ssd_jax.models.depthwise import FeatureMap
 from ssd_jax.models.l2_norm import L2Norm
 from ssd_jax.models.style import Style
 
-# Channels of the 1x1 and of the wider convolution; its kernel, stride and padding.
+# The channels of a 1x1 convolution; the channels, kernel, stride and padding of one that shrinks.
 ExtraLayer = tuple[int, int, int, int, int]
 
 FORMS = ("plain", "separable", "bottleneck")
@@ -18,13 +18,12 @@ FORMS = ("plain", "separable", "bottleneck")
 
 @dataclasses.dataclass(frozen=True)
 class Extras:
-    """The sources of a detector: chosen maps of the backbone, and one for each layer after it.
+    """The maps of a detector: chosen ones of its backbone, and one for each layer after it.
 
     Attributes:
         sources: the names of the backbone's maps, finest first.
-        l2_norm: the initial scale of the L2Norm on each source; 0 means none, () none at all.
-        layers: the layers after the backbone's last map, each of (1x1 channels, channels, kernel,
-            stride, padding).
+        l2_norm: the initial scale of the L2Norm on each source; 0 leaves one out, () all of them.
+        layers: the layers after the backbone's last map; see `ExtraLayer`.
         form: "plain": a 1x1 convolution, then one that shrinks the map (SSD). "separable": the
             second as a depthwise and a 1x1 convolution (SSDLite). "bottleneck": a residual block
             that shrinks at its entrance (DSSD, RefineDet on ResNet-101).
@@ -58,26 +57,15 @@ class Extras:
 
 
 class SourceMaps(nn.Module):
-    """The network of `Extras`, its backbone included.
-
-    Attributes:
-        settings: what it is built from.
-        backbone: called as `backbone(images, train=...)`; its last map feeds the layers.
-        style: the style of the layers after it.
-    """
+    """The network of `Extras`, its backbone included."""
 
     settings: Extras
-    backbone: nn.Module
-    style: Style
+    backbone: nn.Module  # (images, train=...) -> maps by name; the last one feeds the layers
+    style: Style  # of the layers after it
 
     @nn.compact
     def __call__(self, images: FeatureMap, *, train: bool) -> list[FeatureMap]:
-        """Returns the maps that the heads read, finest first.
-
-        Args:
-            images: float [B, H, W, 3], normalised as the backbone expects.
-            train: use and update the batch's own statistics in BatchNorm.
-        """
+        """Returns the maps that the heads read, finest first, from normalised images."""
         settings = self.settings
         features = self.backbone(images, train=train)
         scales = settings.l2_norm or (0.0,) * len(settings.sources)
@@ -93,18 +81,10 @@ class SourceMaps(nn.Module):
 
 
 class ExtraLayers(nn.Module):
-    """One step below the backbone: narrow, then wider convolutions that shrink the map.
-
-    Attributes:
-        shape: channels of the two, and kernel, stride, padding of the one that shrinks.
-        form: "plain": 1x1, then a convolution that shrinks (SSD). "separable": the second as a
-            depthwise and a 1x1 convolution (SSDLite). "bottleneck": a residual block that shrinks
-            at its entrance (DSSD, RefineDet on ResNet-101).
-        style: of all.
-    """
+    """One step below the backbone, which shrinks the map."""
 
     shape: ExtraLayer
-    form: str
+    form: str  # see `Extras`
     style: Style
 
     @nn.compact

@@ -5,42 +5,33 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
 
 
 def fold(
     params: Mapping[str, Any],
     batch_stats: Mapping[str, Any],
     epsilon: Callable[[tuple[str, ...]], float],
-) -> PyTree:
+    path: tuple[str, ...] = (),
+) -> dict[str, Any]:
     """Returns the parameters of the same network with `Style(folded=True)`.
 
-    scale (w * x - mean) / sqrt(var + epsilon) + bias is a convolution with w times the factor
-    scale / sqrt(var + epsilon), and a bias of bias - mean times the factor.
+    BatchNorm's scale (w * x - mean) / sqrt(var + epsilon) + bias is a convolution whose kernel is w
+    times the factor scale / sqrt(var + epsilon), and whose bias is bias - mean times the factor.
 
     Args:
-        params: of a network with BatchNorm.
+        params: the parameters of a network with BatchNorm, or of a part of it.
         batch_stats: its statistics.
-        epsilon: of the BatchNorm in a layer, by the names that lead to it.
+        epsilon: returns the epsilon of a layer's BatchNorm from the names that lead to it.
+        path: the names that lead to `params`.
     """
-    return _fold(params, batch_stats, epsilon, ())
-
-
-def _fold(
-    params: Mapping[str, Any],
-    batch_stats: Mapping[str, Any],
-    epsilon: Callable[[tuple[str, ...]], float],
-    path: tuple[str, ...],
-) -> dict[str, Any]:
     if "bn" in batch_stats:
         stats, norm = batch_stats["bn"], params["bn"]
         factor = norm["scale"] * jax.lax.rsqrt(jnp.asarray(stats["var"]) + epsilon(path))
-        # Channels of the output are a kernel's last axis, a depthwise one's too.
+        # The last axis of a kernel is the output's channels, of a depthwise one too.
         kernel = params["conv"]["kernel"] * factor
         return {"conv": {"kernel": kernel}, "bn": {"bias": norm["bias"] - stats["mean"] * factor}}
-    return {
-        name: _fold(value, batch_stats[name], epsilon, (*path, name))
-        if name in batch_stats
-        else value
-        for name, value in params.items()
+    folded = {
+        name: fold(params[name], inner, epsilon, (*path, name))
+        for name, inner in batch_stats.items()
     }
+    return {**params, **folded}

@@ -17,7 +17,7 @@ from ssd_jax.types import Predictions
 
 @dataclasses.dataclass(frozen=True)
 class Heads:
-    """The heads of a detector, one for each map.
+    """The heads of a detector, one for each map. Call its methods inside a module's `__call__`.
 
     Attributes:
         kernels: the side of the convolutions, pixels: one for all maps, or one for each.
@@ -53,78 +53,66 @@ class Heads:
         return self.kernels * (num_maps // len(self.kernels))
 
     def before(self, maps: Sequence[FeatureMap], name: str, style: Style, train: bool) -> list:
-        """Returns the maps after their prediction modules; call it inside a module's `__call__`.
-
-        Args:
-            maps: [B, H, W, channels] each.
-            name: the modules' name in the parameters, to which the map's number is added.
-            style: the style of the modules.
-            train: see `ConvLayer`.
-        """
+        """Returns the maps after their prediction modules, called `name` and the map's number."""
         form, kernel = self.prediction_module, self.prediction_kernel
         return [
             PredictionModule(form, kernel, style, name=f"{name}{i}")(x, train=train)
             for i, x in enumerate(maps, start=1)
         ]
 
+    def predict(
+        self,
+        maps: Sequence[FeatureMap],
+        boxes_per_cell: Sequence[int],
+        num_classes: int,
+        style: Style,
+        train: bool,
+    ) -> Predictions:
+        """Returns the predictions for every anchor: map by map, each in rows, columns, boxes."""
+        each = []
+        kernels = self.kernels_of(len(maps))
+        for i, (x, k, kernel) in enumerate(zip(maps, boxes_per_cell, kernels, strict=True), 1):
+            head = MultiboxHead(k, num_classes, kernel, self.separable, style, name=f"head{i}")
+            each.append(head(x, train=train))
+        return Predictions(*(jnp.concatenate(part, axis=1) for part in zip(*each, strict=True)))
+
 
 class MultiboxHead(nn.Module):
-    """Offsets and class scores for every default box of one feature map (SSD, section 2.1).
+    """Offsets and class scores for every default box of one feature map (SSD, section 2.1)."""
 
-    Attributes:
-        boxes_per_cell: k.
-        num_classes: C, background included.
-        kernel: the side of the convolutions, pixels.
-        separable: see `Heads`.
-        style: the style of a depthwise convolution, and the dtype of the others.
-    """
-
-    boxes_per_cell: int
-    num_classes: int
-    kernel: int
-    separable: bool
-    style: Style
+    boxes_per_cell: int  # k
+    num_classes: int  # C, background included
+    kernel: int  # the side of the convolutions, pixels
+    separable: bool  # see `Heads`
+    style: Style  # of a depthwise convolution; the others take its dtype
 
     @nn.compact
     def __call__(self, features: FeatureMap, *, train: bool) -> Predictions:
         """Returns offsets [B, H*W*k, 4] and logits [B, H*W*k, C]: rows, columns, then boxes."""
-        read = BoxReader(self.boxes_per_cell, self.kernel, self.separable, self.style)
-        offsets = read(features, 4, "offsets", train)
-        return Predictions(offsets, read(features, self.num_classes, "logits", train))
+        head = (self.boxes_per_cell, self.kernel, self.separable, self.style, train)
+        offsets = read_boxes(features, 4, "offsets", *head)
+        return Predictions(offsets, read_boxes(features, self.num_classes, "logits", *head))
 
 
-@dataclasses.dataclass(frozen=True)
-class BoxReader:
-    """Reads some numbers for every default box of one map; use it inside a module's `__call__`.
+def read_boxes(
+    x: FeatureMap,
+    values: int,
+    name: str,
+    boxes_per_cell: int,
+    kernel: int,
+    separable: bool,
+    style: Style,
+    train: bool,
+) -> Float[Array, "B N values"]:
+    """Returns some values for every default box of a map: rows, columns, then boxes; float32.
 
-    Attributes:
-        boxes_per_cell: k.
-        kernel: the side of the convolution, pixels.
-        separable: see `Heads`.
-        style: the style of a depthwise convolution, and the dtype of the other.
+    Call it inside a module's `__call__`. The convolution is called `name` in the parameters; see
+    `MultiboxHead` for what follows it.
     """
-
-    boxes_per_cell: int
-    kernel: int
-    separable: bool
-    style: Style
-
-    def __call__(
-        self, features: FeatureMap, values: int, name: str, train: bool
-    ) -> Float[Array, "B N values"]:
-        """Returns float32[B, H*W*k, values]: rows, columns, then boxes.
-
-        Args:
-            features: [B, H, W, channels].
-            values: how many numbers a box has.
-            name: of the convolution in the parameters.
-            train: see `ConvLayer`.
-        """
-        x, kernel, style = features, self.kernel, self.style
-        if self.separable:
-            layer = ConvLayer(kernel=kernel, depthwise=True, style=style, name=f"{name}_depthwise")
-            x, kernel = layer(x, train=train), 1
-        padding = (kernel // 2, kernel // 2)
-        channels = self.boxes_per_cell * values
-        conv = Conv(channels, kernel, (padding, padding), dtype=style.dtype, name=name)
-        return conv(x).reshape(x.shape[0], -1, values).astype(jnp.float32)
+    if separable:
+        layer = ConvLayer(kernel=kernel, depthwise=True, style=style, name=f"{name}_depthwise")
+        x, kernel = layer(x, train=train), 1
+    padding = (kernel // 2, kernel // 2)
+    channels = boxes_per_cell * values
+    conv = Conv(channels, kernel, (padding, padding), dtype=style.dtype, name=name)
+    return conv(x).reshape(x.shape[0], -1, values).astype(jnp.float32)

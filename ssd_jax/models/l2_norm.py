@@ -10,15 +10,12 @@ from ssd_jax.models.depthwise import FeatureMap
 class L2Norm(nn.Module):
     """Normalises each pixel's channels to unit length and scales them by learned factors.
 
-    ParseNet's layer as SSD uses it on conv4_3, whose features are larger than the later ones
-    (SSD, section 3.1; the epsilon inside the root is the released code's).
-
-    Attributes:
-        initial_scale: of every channel.
+    ParseNet's layer, as SSD uses it on conv4_3, whose features are larger than the later ones
+    (SSD, section 3.1).
     """
 
-    initial_scale: float = 20.0
-    epsilon: float = 1e-10
+    initial_scale: float = 20.0  # of every channel
+    epsilon: float = 1e-10  # inside the root, as in the released code
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:

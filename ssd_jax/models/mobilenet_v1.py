@@ -13,19 +13,9 @@ from ssd_jax.models.style import Style
 # Channels and stride of conv1 .. conv13, each a depthwise and a 1x1 convolution
 # (MobileNets, table 1).
 LAYERS = (
-    (64, 1),
-    (128, 2),
-    (128, 1),
-    (256, 2),
-    (256, 1),
-    (512, 2),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (1024, 2),
-    (1024, 1),
+    *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
+    *((512, 1),) * 5,
+    *((1024, 2), (1024, 1)),
 )
 FEATURES = tuple(f"conv{i}" for i in range(len(LAYERS) + 1))
 
@@ -42,7 +32,7 @@ class MobileNetV1:
     relu6: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Refuses a layer that does not exist."""
+        """Refuses an unknown layer."""
         if self.last_layer not in FEATURES:
             raise ValueError(
                 f"MobileNetV1.last_layer: expected one of {FEATURES}, got {self.last_layer!r}"
@@ -59,15 +49,10 @@ class MobileNetV1:
 
 
 class MobileNetV1Module(nn.Module):
-    """The network of `MobileNetV1`.
-
-    Attributes:
-        settings: what it is built from.
-        style: the style of its convolutions; released with BatchNorm and plain ReLU.
-    """
+    """The network of `MobileNetV1`."""
 
     settings: MobileNetV1
-    style: Style
+    style: Style  # released with BatchNorm and plain ReLU
 
     @nn.compact
     def __call__(self, images: FeatureMap, *, train: bool) -> Mapping[str, FeatureMap]:

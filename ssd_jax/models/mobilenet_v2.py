@@ -45,15 +45,10 @@ class MobileNetV2:
 
 
 class MobileNetV2Module(nn.Module):
-    """The network of `MobileNetV2`; conv18 is never narrower than released.
-
-    Attributes:
-        settings: what it is built from.
-        style: the style of its convolutions; released with BatchNorm and ReLU6.
-    """
+    """The network of `MobileNetV2`; conv18 is never narrower than released."""
 
     settings: MobileNetV2
-    style: Style
+    style: Style  # released with BatchNorm and ReLU6
 
     @nn.compact
     def __call__(self, images: FeatureMap, *, train: bool) -> Mapping[str, FeatureMap]:
@@ -72,17 +67,16 @@ class MobileNetV2Module(nn.Module):
                 y = x
                 if expansion > 1:
                     wide = x.shape[-1] * expansion
-                    y = ConvLayer(wide, kernel=1, style=style, name=f"{name}_expand")(
-                        y, train=train
-                    )
-                    features[f"{name}_expand"] = y
-                y = ConvLayer(stride=stride, depthwise=True, style=style, name=f"{name}_depthwise")(
-                    y, train=train
+                    expand = ConvLayer(wide, kernel=1, style=style, name=f"{name}_expand")
+                    y = features[f"{name}_expand"] = expand(y, train=train)
+                depthwise = ConvLayer(
+                    stride=stride, depthwise=True, style=style, name=f"{name}_depthwise"
                 )
                 # The bottleneck is linear: an activation would lose what few channels hold.
-                y = ConvLayer(
+                project = ConvLayer(
                     channels, kernel=1, activation=False, style=style, name=f"{name}_project"
-                )(y, train=train)
+                )
+                y = project(depthwise(y, train=train), train=train)
                 x = x + y if x.shape == y.shape and stride == 1 else y
                 features[name] = x
         last = max(LAST_CHANNELS, style.channels(LAST_CHANNELS))

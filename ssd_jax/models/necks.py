@@ -1,4 +1,4 @@
-"""The necks that a config can name: what stands between the sources and the heads."""
+"""The necks that a config can name; a neck stands between the sources and the heads."""
 
 import dataclasses
 from collections.abc import Sequence

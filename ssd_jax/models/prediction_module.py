@@ -1,4 +1,4 @@
-"""DSSD's prediction modules: what stands between a map and its head (DSSD, figure 2)."""
+"""DSSD's prediction modules, which stand between a map and its head (DSSD, figure 2)."""
 
 from flax import linen as nn
 
@@ -6,23 +6,20 @@ from ssd_jax.models.bottleneck import Bottleneck
 from ssd_jax.models.depthwise import FeatureMap
 from ssd_jax.models.style import Style
 
-# The residual blocks of each form.
+# The number of residual blocks in each form.
 BLOCKS = {"a": 0, "b": 1, "c": 1, "d": 2}
 SQUEEZE, CHANNELS = 256, 1024
 
 
 class PredictionModule(nn.Module):
-    """One of the paper's four variants.
+    """One of the paper's four forms.
 
-    Attributes:
-        form: "a": nothing, as SSD; "b": a residual block; "c": one with a convolution on its
-            shortcut; "d": two of "c" in sequence.
-        kernel: the side of the middle convolution: 3 as released, 1 as in the paper's figure.
-        style: the style of the convolutions.
+    "a" is nothing, as in SSD; "b" a residual block; "c" one with a convolution on its shortcut; "d"
+    two of "c" in sequence.
     """
 
     form: str
-    kernel: int
+    kernel: int  # the side of the middle convolution
     style: Style
 
     @nn.compact

@@ -8,35 +8,26 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from ssd_jax.models.depthwise import FeatureMap
-from ssd_jax.models.heads import BoxReader, Heads, MultiboxHead
+from ssd_jax.models.heads import Heads, read_boxes
 from ssd_jax.models.style import Style
 from ssd_jax.types import RefinedPredictions
 
 
 class RefineDetModule(nn.Module):
-    """The network of RefineDet.
+    """The network of RefineDet: the anchor refinement module (ARM) and the detection module (ODM).
 
-    Attributes:
-        maps: images -> the maps of the anchor refinement module (ARM); its parameters stand
-            beside the heads' in the tree.
-        neck: these maps -> those of the detection module (ODM); its parameters stand there, too.
-        heads: the settings of the heads. Released with prediction module "c" on ResNet-101.
-        boxes_per_cell: the default boxes in a cell of every map, in order.
-        num_classes: C, background included.
-        cascade: the ARM moves the anchors.
-        negative_filtering: the ARM says which anchors hold no object. Without it and the cascade
-            there is no ARM.
-        style: the style of the prediction modules; the heads take its dtype.
+    The parameters of `maps` and of `neck` stand beside the heads' in the tree. Without both the
+    cascade and the negative filtering there is no ARM.
     """
 
-    maps: nn.Module  # its name is part of the random keys of the backbone
-    neck: nn.Module
-    heads: Heads
-    boxes_per_cell: tuple[int, ...]
-    num_classes: int
-    cascade: bool
-    negative_filtering: bool
-    style: Style
+    maps: nn.Module  # images -> the ARM's maps; its name is part of the backbone's random keys
+    neck: nn.Module  # the ARM's maps -> the ODM's
+    heads: Heads  # released with prediction module "c" on ResNet-101
+    boxes_per_cell: tuple[int, ...]  # of every map, in order
+    num_classes: int  # C, background included
+    cascade: bool  # the ARM moves the anchors
+    negative_filtering: bool  # the ARM says which anchors hold no object
+    style: Style  # of the prediction modules; the heads take its dtype
 
     @nn.compact
     def __call__(self, images: FeatureMap, *, train: bool) -> RefinedPredictions:
@@ -50,7 +41,7 @@ class RefineDetModule(nn.Module):
 
         def refine(name: str, values: int) -> Float[Array, "B A values"]:
             each = [
-                BoxReader(*shape, heads.separable, style)(x, values, f"arm{i}_{name}", train)
+                read_boxes(x, values, f"arm{i}_{name}", *shape, heads.separable, style, train)
                 for i, (x, shape) in enumerate(zip(arm, shapes, strict=True), start=1)
             ]
             return jnp.concatenate(each, axis=1)
@@ -59,11 +50,5 @@ class RefineDetModule(nn.Module):
         arm_logits = refine("logits", 2) if self.negative_filtering else None
 
         odm = heads.before(self.neck(maps, train=train), "odm_pm", style, train)
-        each = [
-            MultiboxHead(k, self.num_classes, kernel, heads.separable, style, name=f"head{i}")(
-                x, train=train
-            )
-            for i, (x, (k, kernel)) in enumerate(zip(odm, shapes, strict=True), start=1)
-        ]
-        offsets, logits = (jnp.concatenate(part, axis=1) for part in zip(*each, strict=True))
-        return RefinedPredictions(arm_offsets, arm_logits, offsets, logits)
+        found = heads.predict(odm, self.boxes_per_cell, self.num_classes, style, train)
+        return RefinedPredictions(arm_offsets, arm_logits, *found)

@@ -15,14 +15,14 @@ from ssd_jax.models.style import Style
 DEPTHS = (50, 101)
 FORMS = ("original", "torchvision")
 
-# Stage, blocks of ResNet-50 and -101, inner channels (Deep Residual Learning, table 1); a block's
+# Stage, blocks in ResNet-50 and -101, inner channels (Deep Residual Learning, table 1); a block's
 # last convolution has four times as many.
 STAGES = ((2, {50: 3, 101: 3}, 64), (3, {50: 4, 101: 4}, 128), (4, {50: 6, 101: 23}, 256),
           (5, {50: 3, 101: 3}, 512))  # fmt: skip
 
 
 def block_names(depth: int) -> tuple[str, ...]:
-    """Returns the blocks' names in the released Caffe nets: res2a .. res5c, with res3b1 in -101."""
+    """Returns the blocks' names in the released Caffe nets, res2a .. res5c."""
     names = []
     for stage, blocks, _ in STAGES:
         count = blocks[depth]
@@ -50,7 +50,7 @@ class ResNet:
     relu6: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Refuses a depth or a form that does not exist."""
+        """Refuses an unknown depth or form."""
         if self.depth not in DEPTHS:
             raise ValueError(f"ResNet.depth: expected one of {DEPTHS}, got {self.depth}")
         if self.form not in FORMS:
@@ -67,12 +67,7 @@ class ResNet:
 
 
 class ResNetModule(nn.Module):
-    """The network of `ResNet`.
-
-    Attributes:
-        settings: what it is built from.
-        style: the style of its convolutions.
-    """
+    """The network of `ResNet`."""
 
     settings: ResNet
     style: Style
@@ -82,9 +77,8 @@ class ResNetModule(nn.Module):
         """Returns the map after every block, by its name."""
         settings, style = self.settings, self.style
         original = settings.form == "original"
-        x = ConvLayer(style.channels(64), kernel=7, stride=2, style=style, name="conv1")(
-            images, train=train
-        )
+        conv1 = ConvLayer(style.channels(64), kernel=7, stride=2, style=style, name="conv1")
+        x = conv1(images, train=train)
         x = max_pool(x, window=3, stride=2, padding=0 if original else 1, ceil=original)
         names = iter(settings.features)
         features = {}

@@ -1,10 +1,9 @@
 """SSD's network: sources, a neck, and a head on every map (SSD, figure 2; DSSD, figure 1)."""
 
-import jax.numpy as jnp
 from flax import linen as nn
 
 from ssd_jax.models.depthwise import FeatureMap
-from ssd_jax.models.heads import Heads, MultiboxHead
+from ssd_jax.models.heads import Heads
 from ssd_jax.models.style import Style
 from ssd_jax.types import Predictions
 
@@ -12,21 +11,15 @@ from ssd_jax.types import Predictions
 class SSDModule(nn.Module):
     """The network of SSD, MobileNet-SSD, SSDLite and DSSD.
 
-    Attributes:
-        maps: images -> the maps of the sources; its parameters stand beside the heads' in the tree.
-        neck: maps -> the maps that the heads read; its parameters stand there, too.
-        heads: the settings of the heads.
-        boxes_per_cell: the default boxes in a cell of every map, in order.
-        num_classes: C, background included.
-        style: the style of the prediction modules; the heads take its dtype.
+    The parameters of `maps` and of `neck` stand beside the heads' in the tree.
     """
 
-    maps: nn.Module  # its name is part of the random keys of the backbone
-    neck: nn.Module
+    maps: nn.Module  # images -> maps; this field's name is part of the backbone's random keys
+    neck: nn.Module  # maps -> the maps that the heads read
     heads: Heads
-    boxes_per_cell: tuple[int, ...]
-    num_classes: int
-    style: Style
+    boxes_per_cell: tuple[int, ...]  # of every map, in order
+    num_classes: int  # C, background included
+    style: Style  # of the prediction modules; the heads take its dtype
 
     @nn.compact
     def __call__(self, images: FeatureMap, *, train: bool) -> Predictions:
@@ -35,17 +28,4 @@ class SSDModule(nn.Module):
         nn.share_scope(self, self.neck)
         maps = self.neck(self.maps(images, train=train), train=train)
         maps = self.heads.before(maps, "prediction", self.style, train)
-        kernels = self.heads.kernels_of(len(maps))
-        each = []
-        for i, (x, k) in enumerate(zip(maps, self.boxes_per_cell, strict=True)):
-            head = MultiboxHead(
-                k,
-                self.num_classes,
-                kernels[i],
-                self.heads.separable,
-                self.style,
-                name=f"head{i + 1}",
-            )
-            each.append(head(x, train=train))
-        offsets, logits = zip(*each, strict=True)
-        return Predictions(jnp.concatenate(offsets, axis=1), jnp.concatenate(logits, axis=1))
+        return self.heads.predict(maps, self.boxes_per_cell, self.num_classes, self.style, train)

@@ -13,7 +13,7 @@ from ssd_jax.models.transposed_convolution import TransposedConv
 
 @dataclasses.dataclass(frozen=True)
 class TransferConnections:
-    """RefineDet's neck: each map is enriched with what lies deeper.
+    """RefineDet's neck, which enriches each map with the deeper ones.
 
     Attributes:
         channels: the channels of the blocks, before `width`.
@@ -27,12 +27,7 @@ class TransferConnections:
 
 
 class TransferConnectionsNeck(nn.Module):
-    """The network of `TransferConnections`.
-
-    Attributes:
-        settings: what it is built from.
-        style: the style of its convolutions.
-    """
+    """The network of `TransferConnections`."""
 
     settings: TransferConnections
     style: Style
@@ -50,15 +45,10 @@ class TransferConnectionsNeck(nn.Module):
 
 
 class TransferConnectionBlock(nn.Module):
-    """Turns a map of the anchor refinement into one of the detection, with what lies deeper.
+    """Turns a map of the anchor refinement into one of the detection, with what lies deeper."""
 
-    Attributes:
-        channels: of every convolution.
-        style: of the convolutions; the deconvolution has no BatchNorm.
-    """
-
-    channels: int
-    style: Style
+    channels: int  # of every convolution
+    style: Style  # the transposed convolution has no BatchNorm
 
     @nn.compact
     def __call__(
@@ -68,17 +58,17 @@ class TransferConnectionBlock(nn.Module):
 
         Args:
             x: the anchor refinement's map.
-            deeper: the next block's output, half the size; None for the last block.
-            train: see ConvLayer.
+            deeper: the next block's output, half the size; None in the last block.
+            train: see `ConvLayer`.
 
         Raises:
             ValueError: where the next map is not half as large.
         """
-        style = self.style
+        style, is_last = self.style, deeper is None
         x = ConvLayer(self.channels, style=style, name="conv1")(x, train=train)
-        if deeper is None:
-            x = ConvLayer(self.channels, style=style, name="conv2")(x, train=train)
-        else:
+        conv2 = ConvLayer(self.channels, activation=is_last, style=style, name="conv2")
+        x = conv2(x, train=train)
+        if not is_last:
             sizes = x.shape[1:3], deeper.shape[1:3]
             if sizes[0] != tuple(2 * n for n in sizes[1]):
                 raise ValueError(
@@ -86,8 +76,5 @@ class TransferConnectionBlock(nn.Module):
                     "other, but a transfer connection doubles a map; take a size whose maps "
                     "halve, such as a multiple of 64"
                 )
-            x = ConvLayer(self.channels, activation=False, style=style, name="conv2")(
-                x, train=train
-            )
             x = nn.relu(x + TransposedConv(self.channels, dtype=style.dtype, name="up")(deeper))
         return ConvLayer(self.channels, style=style, name="conv3")(x, train=train)

@@ -10,20 +10,13 @@ from ssd_jax.models.depthwise import FeatureMap
 
 
 class TransposedConv(nn.Module):
-    """A transposed convolution without padding: n pixels become (n - 1) * stride + kernel.
-
-    Attributes:
-        channels: of the output.
-        kernel, stride: pixels.
-        use_bias: add one.
-        dtype: of the arithmetic; the parameters are float32.
-    """
+    """A transposed convolution without padding: n pixels become (n - 1) * stride + kernel."""
 
     channels: int
-    kernel: int = 2
+    kernel: int = 2  # pixels, as the stride
     stride: int = 2
     use_bias: bool = True
-    dtype: Any = jnp.float32
+    dtype: Any = jnp.float32  # of the arithmetic; the parameters are float32
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
@@ -33,7 +26,7 @@ class TransposedConv(nn.Module):
         """
         shape = (self.kernel, self.kernel, x.shape[-1], self.channels)
         kernel = self.param("kernel", nn.initializers.xavier_uniform(), shape, jnp.float32)
-        # conv_transpose correlates: turned round, so that taps land where they stand.
+        # conv_transpose correlates: the kernel is turned round, so that taps land where they stand.
         x = jax.lax.conv_transpose(
             x.astype(self.dtype),
             kernel[::-1, ::-1].astype(self.dtype),

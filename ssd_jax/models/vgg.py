@@ -47,12 +47,7 @@ class VGG16:
 
 
 class VGG16Module(nn.Module):
-    """The network of `VGG16`.
-
-    Attributes:
-        settings: what it is built from.
-        style: the style of its convolutions.
-    """
+    """The network of `VGG16`."""
 
     settings: VGG16
     style: Style

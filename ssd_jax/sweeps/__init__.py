@@ -1,4 +1,4 @@
-"""Sweeps: what a sweep file is written with, the trials it plans, their runs and their report."""
+"""Sweeps: the vocabulary of sweep files, the trials they plan, their runs and their report."""
 
 from ssd_jax.sweeps.overrides import (
     SEED,

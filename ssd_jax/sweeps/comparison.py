@@ -1,13 +1,14 @@
-"""What finished runs scored, by setting: means and spreads over their seeds."""
+"""The scores of finished runs by setting: means and spreads over their seeds."""
 
 import dataclasses
 import json
 import pathlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ssd_jax import config
+from ssd_jax.coverage.tables import fraction
 
 SCORES = ("mAP", "AP", "AP50", "APs", "APm", "APl")
 
@@ -16,14 +17,12 @@ class Score(NamedTuple):
     """One figure of a setting over its seeds."""
 
     mean: float
-    spread: float | None  # the sample's standard deviation; None of a single run
+    spread: float | None  # the sample's standard deviation; None for a single run
 
     def __str__(self) -> str:
-        """As in a table: '.812 +- .004'."""
-        text = f"{self.mean:.3f}".replace("0.", ".", 1)
-        if self.spread is None:
-            return text
-        return f"{text} ± {self.spread:.3f}".replace("± 0.", "± .")
+        """Returns it as in a table: '.812 ± .004'."""
+        mean = fraction(self.mean)
+        return mean if self.spread is None else f"{mean} ± {fraction(self.spread)}"
 
 
 class Row(NamedTuple):
@@ -31,51 +30,45 @@ class Row(NamedTuple):
 
     name: str
     seeds: tuple[int, ...]
+    metrics: tuple[dict[str, Any], ...]  # the metrics.json of each seed's run
     scores: dict[str, Score | None]  # by SCORES; None where no run has it
     per_class: dict[str, Score | None]  # VOC07's AP at .5
+
+    def by_seed(self, score: str) -> dict[int, float | None]:
+        """Returns the score of each seed's run."""
+        pairs = zip(self.seeds, self.metrics, strict=True)
+        return {seed: metrics.get(score) for seed, metrics in pairs}
 
 
 def compare(workdirs: Sequence[pathlib.Path]) -> list[Row]:
     """Returns a row for every setting among some runs, in the order of their first.
 
-    A setting is called by its `config.name`; where several have one name, what they differ in is
-    added.
+    A setting is called by its `config.name`, to which settings that share one add the fields in
+    which they differ.
 
     Raises:
         ValueError: for a folder that is not the workdir of an evaluated run.
     """
-    settings: list[config.Experiment] = []
-    groups: list[list[tuple[int, dict[str, Any]]]] = []
+    groups: dict[config.Experiment, list[tuple[int, dict[str, Any]]]] = {}
     for workdir in workdirs:
         experiment = config.load(workdir / config.FILE)
         path = workdir / "evaluation" / "metrics.json"
         if not path.exists():
             raise ValueError(f"{workdir}: no evaluation/metrics.json; is the run finished?")
-        metrics = json.loads(path.read_text())
-        setting = _setting(experiment)
-        if setting not in settings:
-            settings.append(setting)
-            groups.append([])
-        groups[settings.index(setting)].append((experiment.train.seed, metrics))
+        run = (experiment.train.seed, json.loads(path.read_text()))
+        groups.setdefault(_setting(experiment), []).append(run)
     rows = []
-    for setting, runs in zip(settings, groups, strict=True):
-        found = [metrics for _, metrics in runs]
+    for setting, runs in groups.items():
+        seeds, found = zip(*runs, strict=True)
         classes = dict.fromkeys(label for metrics in found for label in metrics["per_class"])
-        rows.append(
-            Row(
-                name=_label(setting, settings),
-                seeds=tuple(seed for seed, _ in runs),
-                scores={score: _over_seeds([m.get(score) for m in found]) for score in SCORES},
-                per_class={
-                    label: _over_seeds([_class_ap(m, label) for m in found]) for label in classes
-                },
-            )
-        )
+        scores = {score: _over_seeds(m.get(score) for m in found) for score in SCORES}
+        per_class = {label: _over_seeds(_class_ap(m, label) for m in found) for label in classes}
+        rows.append(Row(_label(setting, [*groups]), seeds, found, scores, per_class))
     return rows
 
 
 def _setting(experiment: config.Experiment) -> config.Experiment:
-    """Returns what runs with other seeds, on other machines, have in common."""
+    """Returns what a config has in common with those of other seeds and other machines."""
     train = dataclasses.replace(experiment.train, seed=0)
     data = dataclasses.replace(experiment.data, data_dir="", num_workers=0)
     return dataclasses.replace(experiment, train=train, data=data)
@@ -94,7 +87,7 @@ def _class_ap(metrics: dict[str, Any], label: str) -> float | None:
     return metrics["per_class"].get(label, {}).get("AP_11point")
 
 
-def _over_seeds(values: Sequence[float | None]) -> Score | None:
+def _over_seeds(values: Iterable[float | None]) -> Score | None:
     known = [value for value in values if value is not None]
     if not known:
         return None

@@ -1,5 +1,6 @@
-"""The folder of a sweep: the workdirs of its trials, what became of each, and who works on it."""
+"""The folder of a sweep: the workdirs of its trials, how they ended, and what runs them."""
 
+import collections
 import fcntl
 import json
 import os
@@ -10,12 +11,13 @@ from typing import Any, NamedTuple
 
 from ssd_jax import config
 from ssd_jax.checkpoints.manager import RECENT
+from ssd_jax.replacing import replacing
 from ssd_jax.sweeps.plan import Trial
 from ssd_jax.train.metrics import LINES, last_step
 
 STATES = ("finished", "running", "stopped", "failed", "waiting")
 
-# What may differ between a trial as it was begun and as it is asked for now.
+# Fields that may differ between the run in a workdir and the trial as it is planned now.
 _FREE_FIELDS = (
     *("data.data_dir", "data.num_workers", "model.num_classes", "class_names", "category_ids"),
     *("train.steps", "train.log_every", "train.eval_every", "train.checkpoint_every"),
@@ -28,13 +30,13 @@ class Progress(NamedTuple):
 
     trial: Trial
     state: str  # one of STATES
-    step: int  # the last one that is written down
-    seconds: float  # that it has run, as far as known
+    step: int  # the last one on disk
+    seconds: float  # of running time, as far as it is known
     reason: str  # of a failure
 
     @property
     def steps(self) -> int:
-        """Of the whole run."""
+        """The steps of the whole run."""
         return self.trial.experiment.train.steps
 
 
@@ -42,7 +44,7 @@ class SweepFolder:
     """`trials/NAME` are ordinary workdirs; `logs/` and `records/` say how their runs ended.
 
     A process that trains holds a lock on its record for as long as it lives. So a second sweep on
-    the folder, or the same one after it was killed, leaves a trial that is still running alone.
+    the folder, or the same one after a kill, leaves a trial alone that is still running.
     """
 
     def __init__(self, root: pathlib.Path) -> None:
@@ -53,7 +55,7 @@ class SweepFolder:
         return self.root / "trials" / trial.name
 
     def log(self, trial: Trial) -> pathlib.Path:
-        """Returns the file of what the trial's run prints; its folder is made by `prepare`."""
+        """Returns the file that the trial's run prints to; `prepare` makes its folder."""
         return self.root / "logs" / f"{trial.name}.log"
 
     def prepare(self) -> None:
@@ -65,9 +67,8 @@ class SweepFolder:
 
         The lock lasts until every process that inherited the file has closed it.
         """
-        path = self._lock_path(trial)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT)
+        self._records.mkdir(parents=True, exist_ok=True)
+        file = os.open(self._lock_path(trial), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -77,10 +78,11 @@ class SweepFolder:
 
     def note_process(self, trial: Trial, pid: int) -> None:
         """Writes which process works on a trial, and since when."""
-        _write(self._lock_path(trial), {"pid": pid, "began": time.time()})
+        # In place: another file of that name would not be the locked one.
+        self._lock_path(trial).write_text(json.dumps({"pid": pid, "began": time.time()}))
 
     def process(self, trial: Trial) -> int | None:
-        """Returns the process that works on a trial, where there is one."""
+        """Returns the process that works on a trial, or None."""
         return _read(self._lock_path(trial)).get("pid") if self.is_locked(trial) else None
 
     def is_locked(self, trial: Trial) -> bool:
@@ -93,19 +95,17 @@ class SweepFolder:
         return file is None
 
     def record(self, trial: Trial) -> dict[str, Any]:
-        """Returns what is recorded of a trial: "failed", "seconds", "job"; {} for nothing."""
-        return _read(self._record_path(trial))
+        """Returns the record of a trial: "failed", "seconds", "job"; {} where there is none."""
+        return _read(self._records / f"{trial.name}.json")
 
     def update_record(self, trial: Trial, **values: Any) -> None:
-        """Adds to what is recorded of a trial."""
-        _write(self._record_path(trial), {**self.record(trial), **values})
+        """Adds values to the record of a trial."""
+        _write(self._records / f"{trial.name}.json", {**self.record(trial), **values})
 
     def progress(self, trial: Trial, *, elsewhere: bool = False) -> Progress:
         """Returns how far a trial is, from what its run has written.
 
-        Args:
-            trial: which.
-            elsewhere: a cluster says that it runs.
+        With `elsewhere` a cluster says that the trial runs.
         """
         workdir, record = self.workdir(trial), self.record(trial)
         saved = (path.name for path in (workdir / RECENT).glob("[0-9]*") if path.name.isdigit())
@@ -113,15 +113,18 @@ class SweepFolder:
         evaluated = last_step(workdir / LINES, "evaluation")
         seconds = record.get("seconds", 0.0)
         metrics = workdir / "evaluation" / "metrics.json"
+        state, reason = "waiting", ""
         if evaluated >= trial.experiment.train.steps and metrics.exists():
-            return Progress(trial, "finished", step, seconds, "")
-        if elsewhere or self.is_locked(trial):
-            began = _read(self._lock_path(trial)).get("began", time.time())
-            return Progress(trial, "running", step, seconds + time.time() - began, "")
-        if record.get("failed"):
-            return Progress(trial, "failed", step, seconds, record["failed"])
-        begun = (workdir / config.FILE).exists()
-        return Progress(trial, "stopped" if begun else "waiting", step, seconds, "")
+            state = "finished"
+        elif elsewhere or self.is_locked(trial):
+            state = "running"
+            now = time.time()
+            seconds += now - _read(self._lock_path(trial)).get("began", now)
+        elif record.get("failed"):
+            state, reason = "failed", record["failed"]
+        elif (workdir / config.FILE).exists():
+            state = "stopped"
+        return Progress(trial, state, step, seconds, reason)
 
     def check(self, trials: Iterable[Trial]) -> None:
         """Raises a ValueError where a trial's workdir holds the run of another config."""
@@ -149,19 +152,24 @@ class SweepFolder:
         """Keeps the command line, so that --status and --report need nothing but the folder."""
         _write(self.root / "sweep.json", {"arguments": list(arguments)})
 
-    def _lock_path(self, trial: Trial) -> pathlib.Path:
-        return self.root / "records" / f"{trial.name}.lock"
+    @property
+    def _records(self) -> pathlib.Path:
+        return self.root / "records"
 
-    def _record_path(self, trial: Trial) -> pathlib.Path:
-        return self.root / "records" / f"{trial.name}.json"
+    def _lock_path(self, trial: Trial) -> pathlib.Path:
+        return self._records / f"{trial.name}.lock"
+
+
+def counted(progress: Sequence[Progress]) -> str:
+    """Returns the number of trials in each state, to read: "3 finished, 1 failed"."""
+    counts = collections.Counter(one.state for one in progress)
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
 
 
 def seconds_left(progress: Sequence[Progress], parallel: int) -> float | None:
     """Returns the time that the rest should take; None before any step is timed.
 
-    Args:
-        progress: of all trials; failed ones are not run again.
-        parallel: how many run at a time.
+    So many trials run in parallel; failed ones do not run again.
     """
     timed = [one for one in progress if one.seconds and one.step]
     if not timed:
@@ -172,7 +180,7 @@ def seconds_left(progress: Sequence[Progress], parallel: int) -> float | None:
         for one in progress
         if one.state in ("running", "stopped", "waiting")
     ]
-    # The last ones run alone: no fewer seconds than the longest of them.
+    # The last ones run alone, so that the rest takes no less than the longest of them.
     return max(sum(left) / parallel, max(left)) if left else 0.0
 
 
@@ -185,9 +193,5 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 def _write(path: pathlib.Path, values: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".lock":  # replacing it would leave the lock on the old file
-        path.write_text(json.dumps(values))
-        return
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(json.dumps(values, indent=2) + "\n")
-    new.replace(path)
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(values, indent=2) + "\n")

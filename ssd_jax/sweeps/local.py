@@ -17,7 +17,7 @@ from ssd_jax.sweeps.plan import Trial
 
 log = logging.getLogger("ssd_jax")
 
-# launch.train's exit status when it was stopped, and has saved.
+# The exit status of launch.train where it was stopped and has saved.
 STOPPED = 3
 
 _POLL_SECONDS = 0.2
@@ -43,18 +43,15 @@ class LocalTrials:
         """Prepares to run.
 
         Args:
-            folder: of the sweep.
-            command: what runs a trial, in the current directory.
-            parallel: how many at a time.
-            gpus: as CUDA_VISIBLE_DEVICES names them; each trial sees one, shared out in turn. None:
-                every trial sees all.
+            folder: the sweep's folder.
+            command: returns the command that runs a trial in the current directory.
+            parallel: how many trials run at a time.
+            gpus: names as in CUDA_VISIBLE_DEVICES; each trial sees one, the least used. Without
+                names every trial sees all.
             ended: called when a trial's process is over.
         """
-        self._folder = folder
-        self._command = command
-        self._parallel = parallel
-        self._gpus = gpus
-        self._ended = ended
+        self._folder, self._command, self._ended = folder, command, ended
+        self._parallel, self._gpus = parallel, gpus
         self._queue: collections.deque[Trial] = collections.deque()
         self._own: dict[str, tuple[Trial, subprocess.Popen, float]] = {}
         self._gpu_of: dict[str, str] = {}  # of the trials in _own
@@ -96,7 +93,7 @@ class LocalTrials:
         self._folder.update_record(trial, failed="")
         began = time.monotonic()
         with self._folder.log(trial).open("ab") as output:
-            # In a session of its own, so that a terminal's Ctrl-C reaches it through us alone: the
+            # In a session of its own, so that a terminal's Ctrl-C reaches it through us alone: a
             # second signal would stop it without saving.
             process = subprocess.Popen(
                 self._command(trial),
@@ -113,7 +110,7 @@ class LocalTrials:
         log.info("%s begins", trial.name)
 
     def _environment(self, trial: Trial) -> dict[str, str]:
-        """Returns what says which GPU a trial has: the one that the fewest others use."""
+        """Returns the variable that gives a trial its GPU: the one that the fewest others use."""
         if not self._gpus:
             return {}
         used = list(self._gpu_of.values())
@@ -160,7 +157,7 @@ class LocalTrials:
 
 
 def why_failed(status: int, output: pathlib.Path) -> str:
-    """Returns the reason of a process's end: "" for status 0, else its error or its last line."""
+    """Returns why a process failed: its error or its last line; "" for status 0."""
     if status == 0:
         return ""
     text = output.read_text(errors="replace") if output.exists() else ""

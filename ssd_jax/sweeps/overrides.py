@@ -1,9 +1,9 @@
-"""What a sweep file is written with: lists of overrides, from grids, lists, draws and seeds.
+"""The vocabulary of sweep files: lists of overrides, from grids, lists, draws and seeds.
 
 A sweep file defines `get_sweep()`, which returns the overrides of each trial as a dict of
-{"config.group.field": value}, and may define `CONFIG`, the config that they are for, and `COMMON`,
-overrides of all trials. Everything here returns lists of such dicts, so that they are joined with
-`+` and multiplied with `product`:
+{"config.group.field": value}. It may define `CONFIG`, the config that they are for, and `COMMON`,
+overrides of all trials. The functions here return lists of such dicts, which `+` joins and
+`product` multiplies:
 
     CONFIG = "configs/quickstart.py"
 
@@ -17,8 +17,8 @@ An override of "config.name" names a setting, in tables and in the folder of its
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -77,82 +77,43 @@ def seeds(n: int) -> list[Overrides]:
     return [{SEED: seed} for seed in range(n)]
 
 
-class Distribution(Protocol):
-    """What a field's value is drawn from."""
-
-    def at(self, u: float) -> Any:
-        """Returns the value below which a part `u`, in [0, 1), of the distribution lies."""
-        ...
-
-
 @dataclasses.dataclass(frozen=True)
-class uniform:  # noqa: N801  written like a function in a sweep file
-    """Every number from low to high alike."""
+class Distribution:
+    """The distribution that a field's value is drawn from."""
 
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        """Refuses an empty range."""
-        if not -math.inf < self.low < self.high < math.inf:
-            raise ValueError(f"sweeps.uniform: expected low < high, got {self.low}, {self.high}")
-
-    def at(self, u: float) -> float:
-        """See `Distribution.at`."""
-        return self.low + u * (self.high - self.low)
+    at: Callable[[float], Any]  # the value below which a part, in [0, 1), of the distribution lies
 
 
-@dataclasses.dataclass(frozen=True)
-class log_uniform:  # noqa: N801
-    """Every order of magnitude from low to high alike."""
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        """Refuses what has no logarithm, and an empty range."""
-        if not 0 < self.low < self.high < math.inf:
-            raise ValueError(
-                f"sweeps.log_uniform: expected 0 < low < high, got {self.low}, {self.high}"
-            )
-
-    def at(self, u: float) -> float:
-        """See `Distribution.at`."""
-        return self.low * (self.high / self.low) ** u
+def uniform(low: float, high: float) -> Distribution:
+    """Returns the distribution in which all numbers from low to high are alike."""
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"sweeps.uniform: expected low < high, got {low}, {high}")
+    return Distribution(lambda u: low + u * (high - low))
 
 
-@dataclasses.dataclass(frozen=True)
-class integers:  # noqa: N801
-    """Every whole number from low to high, both included, alike."""
-
-    low: int
-    high: int
-
-    def __post_init__(self) -> None:
-        """Refuses an empty range."""
-        if not self.low <= self.high:
-            raise ValueError(f"sweeps.integers: expected low <= high, got {self.low}, {self.high}")
-
-    def at(self, u: float) -> int:
-        """See `Distribution.at`."""
-        return self.low + int(u * (self.high - self.low + 1))
+def log_uniform(low: float, high: float) -> Distribution:
+    """Returns the distribution in which all orders of magnitude from low to high are alike."""
+    if not 0 < low < high < math.inf:
+        raise ValueError(f"sweeps.log_uniform: expected 0 < low < high, got {low}, {high}")
+    return Distribution(lambda u: low * (high / low) ** u)
 
 
-class choice:  # noqa: N801
-    """One of some values, alike."""
+def integers(low: int, high: int) -> Distribution:
+    """Returns the distribution in which all whole numbers from low to high inclusive are alike."""
+    if not low <= high:
+        raise ValueError(f"sweeps.integers: expected low <= high, got {low}, {high}")
+    return Distribution(lambda u: low + int(u * (high - low + 1)))
 
-    def __init__(self, *values: Any) -> None:
-        if not values:
-            raise ValueError("sweeps.choice: expected at least one value, got none")
-        self.values = values
 
-    def at(self, u: float) -> Any:
-        """See `Distribution.at`."""
-        return self.values[int(u * len(self.values))]
+def choice(*values: Any) -> Distribution:
+    """Returns the distribution in which all values given are alike."""
+    if not values:
+        raise ValueError("sweeps.choice: expected at least one value, got none")
+    return Distribution(lambda u: values[int(u * len(values))])
 
 
 def random(fields: Mapping[str, Distribution], n: int, *, seed: int = 0) -> list[Overrides]:
-    """Returns n independent draws of the fields; the same for the same seed.
+    """Returns n independent draws of the fields, the same for the same seed.
 
     The first draws of a larger n are those of a smaller one.
     """

@@ -16,33 +16,26 @@ _LONGEST_NAME = 100
 
 
 class SweepFile(NamedTuple):
-    """What a sweep file says."""
+    """The contents of a sweep file."""
 
     path: str
-    config: str  # its own config, with the variant; "": none
+    config: str  # its own config, with the variant; "" for none
     common: Overrides  # of every trial
     trials: tuple[Overrides, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One run of a sweep.
+    """One run of a sweep."""
 
-    Attributes:
-        name: of its folder, from its overrides: the same whatever other trials there are.
-        setting: the name without the seed.
-        overrides: what the sweep file sets for this trial.
-        experiment: the resolved config.
-    """
-
-    name: str
-    setting: str
-    overrides: Mapping[str, Any]
-    experiment: config.Experiment
+    name: str  # of its folder, from its overrides: the same whatever other trials there are
+    setting: str  # the name without the seed
+    overrides: Mapping[str, Any]  # what the sweep file sets for this trial
+    experiment: config.Experiment  # the resolved config
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """The seed of the run."""
         return self.experiment.train.seed
 
 
@@ -57,7 +50,7 @@ def read(path: str) -> SweepFile:
     """Runs a sweep file.
 
     Raises:
-        ValueError: where there is no such file, it fails, or does not return overrides.
+        ValueError: where there is no such file, or it fails or does not return overrides.
     """
     module = python_files.load(path, "--sweep")
     try:
@@ -83,12 +76,12 @@ def plan(base: dict[str, Any], sweep: SweepFile, from_command: Overrides) -> Pla
 
     Args:
         base: the config as nested dicts.
-        sweep: the overrides; `common` ones first, then each trial's.
-        from_command: overrides of the command line, which stand above the sweep file's.
+        sweep: the sweep file; a trial's overrides stand above the common ones.
+        from_command: the command line's overrides, which stand above the sweep file's.
 
     Raises:
-        ValueError: for a field that there is not (with the nearest valid one) or a value of another
-            type, naming the sweep file and the trial; or for two trials of one name.
+        ValueError: for an unknown field (with the nearest valid one) or a value of another type,
+            naming the sweep file and the trial; or for two trials of one name.
     """
     trials: dict[str, Trial] = {}
     seen: list[config.Experiment] = []
@@ -131,7 +124,7 @@ def _numbered(trials: Iterable[Any]) -> list[tuple[str, Any]]:
 
 
 def value_of(experiment: config.Experiment, path: str) -> Any:
-    """Returns the value of a field, by its path as in an override; of a part, its name."""
+    """Returns the value of a field by its path, as in an override; for a part its name."""
     value: Any = experiment
     for name in path.split(".")[1:]:
         if name == settings.NAME and not hasattr(value, name):

@@ -1,53 +1,42 @@
-"""Pictures of a sweep: a heat map, lines or points with error bars, whichever fits its fields."""
+"""Figures of a sweep: a heat map, a line or points with error bars, whichever fits its fields."""
 
-import io
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ssd_jax.sweeps.plan import NAME
 from ssd_jax.sweeps.results import CRITERION, Results, Setting, rank_correlation
 
 _COLOUR, _BEST = "#1f5fa8", "#c8501e"
-_MOST_NAMES = 60  # of points beside each other
+_MOST_NAMES = 60  # of settings below each other
 
 
 def draw(results: Results) -> list[Figure]:
     """Returns the figures of a sweep; none before a setting has scored.
 
-    Two fields with a score for every combination, or most of them: a heat map. One field of
-    numbers: a line with error bars. More fields of numbers: points over each. Otherwise the
-    settings by name. Then the scores over coverage, where there is a rank correlation.
+    Two fields whose combinations are settings, most of them at least, make a heat map. One field of
+    numbers makes a line with error bars, and more make points over each. Otherwise the settings
+    stand by name. The scores over coverage follow where there is a rank correlation.
     """
     if not results.scored:
         return []
-    numeric = [path for path in results.fields if _is_numeric(results, path)]
-    named = any("config.name" in one.trial.overrides for one in results.settings)
+    named = any(NAME in one.trial.overrides for one in results.settings)
     if named or not results.fields:
-        figures = [_names(results)]
+        figures = [_by_name(results)]
     elif len(results.fields) == 2 and _is_grid(results):
         figures = [_heat_map(results)]
-    elif len(results.fields) == 1 and numeric:
-        figures = [_line(results, numeric[0])]
-    elif len(numeric) == len(results.fields):
-        figures = [_points(results, numeric)]
+    elif all(_is_numeric(results, path) for path in results.fields):
+        figures = [_over_fields(results)]
     else:
-        figures = [_names(results)]
+        figures = [_by_name(results)]
     if rank_correlation(results) is not None:
-        figures.append(_coverage(results))
+        figures.append(_over_coverage(results))
     return figures
-
-
-def png(figure: Figure) -> bytes:
-    """Returns a figure as a PNG file."""
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
 
 
 def _is_numeric(results: Results, path: str) -> bool:
@@ -82,24 +71,17 @@ def _heat_map(results: Results) -> Figure:
     image = axes.imshow(values, cmap="viridis", aspect="auto")
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
     for (row, column), one in placed.items():
-        text = _cell(results, one)
         dark = one.score is not None and one.score.mean < middle
-        axes.text(
-            column,
-            row,
-            text,
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="white" if dark else "black",
-            fontweight="bold" if one is results.best else "normal",
-        )
+        style = {"ha": "center", "va": "center", "fontsize": 8}
+        style["color"] = "white" if dark else "black"
+        style["fontweight"] = "bold" if one is results.best else "normal"
+        axes.text(column, row, _cell(results, one), **style)
     axes.set_xticks(range(len(columns)), list(map(_short, columns)))
     axes.set_yticks(range(len(rows)), list(map(_short, rows)))
     axes.set(xlabel=horizontal, ylabel=vertical)
     figure.colorbar(image, ax=axes, label=CRITERION)
-    axes.set_title(f"{CRITERION}: mean ± spread over seeds; ≈ within the spread of the best")
-    axes.title.set_fontsize(9)
+    title = f"{CRITERION}: mean ± spread over seeds; ≈ within the spread of the best"
+    axes.set_title(title, fontsize=9)
     return figure
 
 
@@ -107,37 +89,31 @@ def _cell(results: Results, one: Setting) -> str:
     if one.score is None:
         states = {run.state for run in one.progress}
         return "failed" if states == {"failed"} else "-"
-    mean, _, spread = str(one.score).partition(" ± ")
-    mark = "best" if one is results.best else "≈" if results.like_the_best(one) else ""
-    return "\n".join(filter(None, (" ".join(filter(None, (mean, mark))), spread and f"± {spread}")))
+    mean, plus_minus, spread = str(one.score).partition(" ± ")
+    text = f"{mean} {results.mark(one)}".rstrip()
+    return f"{text}\n± {spread}" if plus_minus else text
 
 
-def _line(results: Results, path: str) -> Figure:
-    figure = Figure(figsize=(6, 3.8), layout="constrained")
-    axes = figure.subplots()
-    chosen = sorted(results.scored, key=lambda one: one.values[path])
-    _bars(axes, results, [one.values[path] for one in chosen], chosen, line=True)
-    _logarithmic(axes, [one.values[path] for one in chosen])
-    axes.set(xlabel=path, ylabel=CRITERION)
-    return figure
-
-
-def _points(results: Results, paths: Sequence[str]) -> Figure:
-    columns = min(3, len(paths))
-    rows = math.ceil(len(paths) / columns)
-    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+def _over_fields(results: Results) -> Figure:
+    columns = min(3, len(results.fields))
+    rows = math.ceil(len(results.fields) / columns)
+    figure = Figure(figsize=(max(6, 4 * columns), 3.5 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
-    for path, axes in zip(paths, grid, strict=False):
-        values = [one.values[path] for one in results.scored]
-        _bars(axes, results, values, results.scored)
-        _logarithmic(axes, values)
+    for axes, path in itertools.zip_longest(grid, results.fields):
+        if path is None:
+            axes.set_visible(False)
+            continue
+        chosen = sorted(results.scored, key=lambda one, path=path: one.values[path])
+        values = [one.values[path] for one in chosen]
+        _bars(axes, results, values, chosen, line=len(results.fields) == 1)
+        if min(values) > 0 and max(values) / min(values) >= 30:
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter("")  # whose texts would overlap
         axes.set(xlabel=path, ylabel=CRITERION)
-    for axes in list(grid):
-        axes.set_visible(False)
     return figure
 
 
-def _names(results: Results) -> Figure:
+def _by_name(results: Results) -> Figure:
     chosen = results.scored
     if len(chosen) > _MOST_NAMES:
         chosen = sorted(chosen, key=lambda one: -one.score.mean)[:_MOST_NAMES]
@@ -153,7 +129,7 @@ def _names(results: Results) -> Figure:
     return figure
 
 
-def _coverage(results: Results) -> Figure:
+def _over_coverage(results: Results) -> Figure:
     figure = Figure(figsize=(6, 3.8), layout="constrained")
     axes = figure.subplots()
     chosen = [one for one in results.scored if "covered" in one.coverage]
@@ -173,11 +149,6 @@ def _bars(
         if one is results.best:
             axes.plot([at], [one.score.mean], "o", color=_BEST, zorder=3)
     axes.grid(alpha=0.3)
-
-
-def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
-    if min(values) > 0 and max(values) / min(values) >= 30:
-        axes.set_xscale("log")
 
 
 def _short(value: Any) -> str:

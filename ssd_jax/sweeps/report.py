@@ -1,42 +1,29 @@
 """report.html of a sweep: one file that needs nothing else, for one trial or for hundreds."""
 
-import base64
-import html
 import math
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ssd_jax import html_page
+from ssd_jax.html_page import escape
 from ssd_jax.sweeps import plots
 from ssd_jax.sweeps.comparison import Score
-from ssd_jax.sweeps.folder import STATES, Progress
-from ssd_jax.sweeps.results import (
-    COVERAGE,
-    CRITERION,
-    SCORES,
-    Results,
-    Setting,
-    rank_correlation,
-)
+from ssd_jax.sweeps.folder import Progress, counted
+from ssd_jax.sweeps.results import COVERAGE, CRITERION, SCORES, Results, rank_correlation
 
-# Of a field, in letters: up to which it stands in front of the scores, and is not cut.
+# The most letters of a value that stands before the scores, and of one that is not cut.
 _SHORT_VALUE, _LONGEST_VALUE = 16, 30
 
 _STYLE = """
-body { font: 14px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1400px; padding: 0 1em }
-h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right }
 td { white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
 td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 17em; max-width: 30em }
 th { position: sticky; top: 0; background: #fff; cursor: pointer; vertical-align: bottom }
 th.sorted::after { content: " \\25be" } th.sorted.up::after { content: " \\25b4" }
 tr.best td { background: #fdeee6; font-weight: 600 } tr.like td { background: #f6f6ee }
 td.text { text-align: left; white-space: pre-wrap; overflow-wrap: anywhere }
-.scroll { overflow-x: auto } img { max-width: 100%; display: block; margin: 1em 0 }
+.scroll { overflow-x: auto } .note { color: #555 }
 pre { background: #f4f4f4; padding: .7em; white-space: pre-wrap; overflow-wrap: anywhere }
-.note { color: #555 }
 """
 
 # Sorts by the column that is clicked: numbers as such, empty cells always last.
@@ -71,41 +58,28 @@ def render(
     left: str = "",
     notes: Iterable[str] = (),
 ) -> str:
-    """Returns the page.
+    """Returns the page: scores, pictures and failures.
 
-    Args:
-        results: the settings and their scores.
-        progress: of every trial.
-        title: of the page.
-        command: that runs the sweep.
-        best_command: that trains the best setting; "": there is none yet.
-        left: the time that the rest takes, to read.
-        notes: what else there is to say, a sentence each.
+    The commands are those that run the sweep and train its best setting, "" while there is none.
+    `left` is the time that the rest takes, to read; `notes` are further sentences.
     """
-    counts = {state: sum(one.state == state for one in progress) for state in STATES}
-    summary = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
-    summary = f"{len(results.settings)} settings, {len(progress)} trials: {summary}"
+    summary = f"{len(results.settings)} settings, {len(progress)} trials: {counted(progress)}"
     if left:
         summary += f"; about {left} left"
     parts = [
-        f"<h1>{_text(title)}</h1>",
-        f"<p>{_text(summary)}. Written {time.strftime('%Y-%m-%d %H:%M')}.</p>",
-        f"<pre>{_text(command)}</pre>",
-        *(f'<p class="note">{_text(note)}</p>' for note in notes),
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(summary)}. Written {time.strftime('%Y-%m-%d %H:%M')}.</p>",
+        f"<pre>{escape(command)}</pre>",
+        *(f'<p class="note">{escape(note)}</p>' for note in notes),
         _best(results, best_command),
-        *map(_picture, plots.draw(results)),
+        *(html_page.picture(figure, "scores by setting") for figure in plots.draw(results)),
         _correlations(results),
         "<h2>Settings</h2>",
         _spread_note(results),
         _settings(results),
         _failures(progress),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{_text(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(filter(None, parts))
-        + f"\n<script>{_SCRIPT}</script>\n</body></html>\n"
-    )
+    return html_page.page(title, parts, style=_STYLE, script=_SCRIPT)
 
 
 def _best(results: Results, command: str) -> str:
@@ -113,21 +87,12 @@ def _best(results: Results, command: str) -> str:
         return "<p>No trial is finished yet.</p>"
     like = sum(map(results.like_the_best, results.settings))
     others = f"; {like} more within the seeds' spread of it" if like else ""
+    seeds = len(results.best.by_seed)
     return (
-        f"<h2>Best so far</h2><p><b>{_text(results.best.name)}</b>: {CRITERION} "
-        f"{_text(str(results.best.score))} over {_runs(results.best)}{others}.</p>"
-        f"<pre>{_text(command)}</pre>"
+        f"<h2>Best so far</h2><p><b>{escape(results.best.name)}</b>: {CRITERION} "
+        f"{escape(str(results.best.score))} over {seeds} seed{'s' * (seeds > 1)}{others}.</p>"
+        f"<pre>{escape(command)}</pre>"
     )
-
-
-def _runs(setting: Setting) -> str:
-    number = len(setting.by_seed)
-    return "1 seed" if number == 1 else f"{number} seeds"
-
-
-def _picture(figure: Any) -> str:
-    data = base64.b64encode(plots.png(figure)).decode()
-    return f'<img alt="scores by setting" src="data:image/png;base64,{data}">'
 
 
 def _correlations(results: Results) -> str:
@@ -137,7 +102,7 @@ def _correlations(results: Results) -> str:
         return ""
     return (
         f"<p>Rank correlation (Spearman) of {CRITERION} over settings with what is known of the "
-        f"anchors before training: {_text(', '.join(known))}.</p>"
+        f"anchors before training: {escape(', '.join(known))}.</p>"
     )
 
 
@@ -155,7 +120,7 @@ def _spread_note(results: Results) -> str:
 
 
 def _settings(results: Results) -> str:
-    # Fields with long values, which a named setting has many of, stand behind the scores.
+    # Fields with long values, of which a named setting has many, stand behind the scores.
     long = [path for path in results.fields if _is_long(results, path)]
     short = [path for path in results.fields if path not in long]
     heads = ["setting", *(path.removeprefix("config.") for path in short)]
@@ -164,35 +129,28 @@ def _settings(results: Results) -> str:
     rows = []
     ranked = sorted(results.settings, key=lambda one: -one.score.mean if one.score else math.inf)
     for one in ranked:
-        like = results.like_the_best(one)
-        kind = "best" if one is results.best else "like" if like else ""
+        mark = results.mark(one)
         cells = [_cell(one.name), *(_value(one.values[path]) for path in short)]
         cells += [_cell(f"{len(one.by_seed)}/{len(one.progress)}", len(one.by_seed))]
         cells += [_score(one.scores.get(name)) for name in SCORES]
-        cells += [_cell("best" if kind == "best" else "≈" if like else "")]
+        cells += [_cell(mark)]
         cells += [_figure(one.coverage.get(name)) for name in COVERAGE]
         cells += [_value(one.values[path]) for path in long]
-        rows.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
-    head = "".join(f"<th>{_text(name)}</th>" for name in heads)
-    return (
-        f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+        rows.append(f'<tr class="{mark.replace("≈", "like")}">{"".join(cells)}</tr>')
+    return f'<div class="scroll">{html_page.table(heads, rows, kind="sortable")}</div>'
 
 
 def _failures(progress: Sequence[Progress]) -> str:
     failed = [one for one in progress if one.state == "failed"]
     if not failed:
         return ""
-    rows = "".join(
+    rows = (
         f"<tr>{_cell(one.trial.name)}{_cell(f'{one.step}/{one.steps}', one.step)}"
-        f'<td class="text">{_text(one.reason)}</td></tr>'
+        f'<td class="text">{escape(one.reason)}</td></tr>'
         for one in failed
     )
-    return (
-        f"<h2>Failed trials: {len(failed)}</h2><table><thead><tr><th>trial</th><th>step</th>"
-        f"<th>reason</th></tr></thead><tbody>{rows}</tbody></table>"
-    )
+    table = html_page.table(("trial", "step", "reason"), rows)
+    return f"<h2>Failed trials: {len(failed)}</h2>{table}"
 
 
 def _is_long(results: Results, path: str) -> bool:
@@ -200,11 +158,11 @@ def _is_long(results: Results, path: str) -> bool:
 
 
 def _value(value: Any) -> str:
-    """Returns the cell of a field; a long one is cut, and whole where the mouse rests on it."""
+    """Returns the cell of a value; a long one is cut, and whole where the mouse rests on it."""
     text = str(value)
     if len(text) <= _LONGEST_VALUE:
         return _cell(text)
-    return f'<td title="{_text(text)}">{_text(text[: _LONGEST_VALUE - 3])}...</td>'
+    return f'<td title="{escape(text)}">{escape(text[: _LONGEST_VALUE - 3])}...</td>'
 
 
 def _score(score: Score | None) -> str:
@@ -219,8 +177,4 @@ def _figure(value: float | None) -> str:
 
 def _cell(shown: Any, value: float | None = None) -> str:
     data = "" if value is None else f' data-value="{value:.9g}"'
-    return f"<td{data}>{_text(str(shown))}</td>"
-
-
-def _text(text: str) -> str:
-    return html.escape(text)
+    return f"<td{data}>{escape(str(shown))}</td>"

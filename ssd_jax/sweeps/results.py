@@ -1,4 +1,4 @@
-"""What the settings of a sweep scored: a row each, with means and spreads over their seeds."""
+"""The scores of a sweep's settings: a row each, with means and spreads over their seeds."""
 
 import csv
 import math
@@ -15,10 +15,10 @@ from ssd_jax.sweeps.folder import Progress, SweepFolder
 from ssd_jax.sweeps.overrides import SEED
 from ssd_jax.sweeps.plan import NAME, Trial, value_of
 
-# What settings are judged by.
+# The score that settings are ranked by.
 CRITERION = "mAP"
 SCORES = ("mAP", "AP", "APs", "APm", "APl")
-# Of `coverage.measure`, and the number of anchors.
+# The figures of `coverage.measure` that are shown, and the number of anchors.
 COVERAGE = (
     *("covered", "covered_small", "covered_medium", "covered_large"),
     *("best_iou", "positives", "anchors"),
@@ -31,28 +31,28 @@ class Setting(NamedTuple):
     name: str
     values: Mapping[str, Any]  # of the fields that the sweep varies
     progress: tuple[Progress, ...]  # of its trials
-    scores: Mapping[str, Score | None]  # over the finished ones; {} where none is
-    by_seed: Mapping[int, float | None]  # CRITERION of the finished ones
-    coverage: Mapping[str, float]  # {} where it is not known
+    scores: Mapping[str, Score | None]  # over the finished trials; {} without any
+    by_seed: Mapping[int, float | None]  # CRITERION of the finished trials
+    coverage: Mapping[str, float]  # {} where it is unknown
 
     @property
     def trial(self) -> Trial:
-        """The first of its trials."""
+        """The first of the trials."""
         return self.progress[0].trial
 
     @property
     def score(self) -> Score | None:
-        """Its CRITERION."""
+        """The score by CRITERION."""
         return self.scores.get(CRITERION)
 
 
 class Results(NamedTuple):
-    """The settings of a sweep, and what can be said of all together."""
+    """The settings of a sweep, and how they compare."""
 
     fields: tuple[str, ...]  # that the sweep varies, besides the seed and the name
     settings: tuple[Setting, ...]
     best: Setting | None
-    # The standard deviation over seeds, pooled over settings; None where none has two finished.
+    # The standard deviation over seeds, pooled over settings; None where no setting has two.
     spread: float | None
 
     @property
@@ -68,19 +68,17 @@ class Results(NamedTuple):
             self.best.score.mean - setting.score.mean < self.spread
         )
 
+    def mark(self, setting: Setting) -> str:
+        """Returns "best", "≈" for a setting that is like the best, or ""."""
+        return "best" if setting is self.best else "≈" if self.like_the_best(setting) else ""
+
 
 def collect(
     folder: SweepFolder,
     progress: Sequence[Progress],
     coverage: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Results:
-    """Returns what the trials of a sweep scored so far.
-
-    Args:
-        folder: of the sweep.
-        progress: of every trial.
-        coverage: of each setting, by its name; see `coverage.measure`.
-    """
+    """Returns the scores of a sweep so far, with the coverage of settings by their names."""
     groups: dict[str, list[Progress]] = {}
     for one in progress:
         groups.setdefault(one.trial.setting, []).append(one)
@@ -89,21 +87,18 @@ def collect(
     for name, group in groups.items():
         runs = [one for one in group if one.state == "finished"]
         [row] = comparison.compare([folder.workdir(one.trial) for one in runs]) or [None]
-        each = [comparison.compare([folder.workdir(one.trial)])[0].scores for one in runs]
-        firsts = [scores[CRITERION].mean if scores[CRITERION] else None for scores in each]
         settings.append(
             Setting(
                 name=name,
                 values={path: value_of(group[0].trial.experiment, path) for path in fields},
                 progress=tuple(group),
                 scores=row.scores if row else {},
-                by_seed=dict(zip((one.trial.seed for one in runs), firsts, strict=True)),
+                by_seed=row.by_seed(CRITERION) if row else {},
                 coverage=(coverage or {}).get(name, {}),
             )
         )
-    scored = [one for one in settings if one.score is not None]
-    best = max(scored, key=lambda one: one.score.mean, default=None)
-    return Results(fields, tuple(settings), best, _pooled(scored))
+    found = Results(fields, tuple(settings), best=None, spread=_pooled(settings))
+    return found._replace(best=max(found.scored, key=lambda one: one.score.mean, default=None))
 
 
 def _varied(trials: Sequence[Trial]) -> tuple[str, ...]:
@@ -145,28 +140,24 @@ def rank_correlation(results: Results, figure: str = "covered") -> float | None:
 
 def write_csv(results: Results, path: pathlib.Path) -> None:
     """Writes a row for each setting: its fields, its runs, means and spreads, and coverage."""
-    header = ["setting", *results.fields, "runs", "finished", "failed"]
-    header += [column for score in SCORES for column in (score, f"{score}_spread")]
-    header += [f"{CRITERION}_by_seed", *COVERAGE, "like_the_best"]
+    rows = []
+    for one in results.settings:
+        states = [run.state for run in one.progress]
+        row = {"setting": one.name, **one.values, "runs": len(states)}
+        row |= {state: states.count(state) for state in ("finished", "failed")}
+        for name in SCORES:
+            mean, spread = one.scores.get(name) or (None, None)
+            row |= {name: _number(mean), f"{name}_spread": _number(spread)}
+        by_seed = (f"{seed}: {_number(value)}" for seed, value in one.by_seed.items())
+        row[f"{CRITERION}_by_seed"] = "; ".join(by_seed)
+        row |= {name: _number(one.coverage.get(name)) for name in COVERAGE}
+        row["like_the_best"] = results.mark(one).replace("≈", "yes")
+        rows.append(row)
     with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        for one in results.settings:
-            states = [run.state for run in one.progress]
-            row = [one.name, *one.values.values(), len(states)]
-            row += [states.count("finished"), states.count("failed")]
-            for score in map(one.scores.get, SCORES):
-                row += ["", ""] if score is None else [f"{score.mean:.6g}", _number(score.spread)]
-            by_seed = (f"{seed}: {_number(value)}" for seed, value in one.by_seed.items())
-            row += ["; ".join(by_seed), *(_number(one.coverage.get(name)) for name in COVERAGE)]
-            writer.writerow([*row, _verdict(results, one)])
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _number(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.6g}"
-
-
-def _verdict(results: Results, setting: Setting) -> str:
-    if setting is results.best:
-        return "best"
-    return "yes" if results.like_the_best(setting) else ""

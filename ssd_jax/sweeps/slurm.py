@@ -18,7 +18,7 @@ log = logging.getLogger("ssd_jax")
 
 
 class TrialJob:
-    """What a job runs: a trial's command. Preempted, it saves and is queued again."""
+    """The work of a job: a trial's command. A preempted job saves and is queued again."""
 
     def __init__(self, command: Sequence[str], output: pathlib.Path) -> None:
         self._command = list(command)
@@ -54,10 +54,10 @@ class TrialJob:
 
 
 def parse_options(options: Iterable[str], *, parallel: int) -> dict[str, Any]:
-    """Returns submitit's parameters from NAME=VALUE; whole numbers become such.
+    """Returns submitit's parameters from NAME=VALUE, whole numbers as int.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for an option of another form.
     """
     parsed: dict[str, Any] = {"slurm_array_parallelism": parallel}
     for option in options:
@@ -72,7 +72,7 @@ def executor(folder: pathlib.Path, options: dict[str, Any]) -> Any:
     """Returns submitit's executor for this cluster.
 
     Raises:
-        ValueError: where submitit or SLURM is absent, or does not know a parameter.
+        ValueError: where submitit or SLURM is absent, or a parameter is unknown.
     """
     try:
         import submitit
@@ -99,25 +99,26 @@ def run(
     ended: Callable[[Trial], None] = lambda trial: None,
     poll_seconds: float = 10.0,
 ) -> None:
-    """Submits trials as one array, and waits for them; a trial whose job lives is not submitted.
+    """Submits trials as one array and waits for them; a trial whose job lives is not submitted.
 
     Ctrl-C ends the waiting, not the jobs.
 
     Args:
-        trials: to run.
-        folder: of the sweep; it remembers the number of each trial's job.
-        command: what runs a trial, in the current directory.
-        executor: of submitit.
+        trials: the trials to run.
+        folder: the sweep's folder, which remembers the number of each trial's job.
+        command: returns the command that runs a trial in the current directory.
+        executor: submitit's executor.
         ended: called when a job is over.
-        poll_seconds: between looks at the queue.
+        poll_seconds: the time between looks at the queue.
     """
     folder.prepare()
     busy = working(folder, trials)
     new = [trial for trial in trials if trial.name not in busy]
-    jobs = {}
     with executor.batch() if new else contextlib.nullcontext():
-        for trial in new:
-            jobs[trial.name] = executor.submit(TrialJob(command(trial), folder.log(trial)))
+        jobs = {
+            trial.name: executor.submit(TrialJob(command(trial), folder.log(trial)))
+            for trial in new
+        }
     for trial in new:
         folder.update_record(trial, failed="", job=str(jobs[trial.name].job_id))
     log.info("%d jobs submitted, %d were there before", len(new), len(busy))
@@ -148,17 +149,15 @@ def _note_end(trial: Trial, folder: SweepFolder, job: Any) -> None:
 
 def working(folder: SweepFolder, trials: Iterable[Trial]) -> set[str]:
     """Returns the names of the trials that have a job in the queue or running."""
-    numbers = {trial.name: folder.record(trial).get("job") for trial in trials}
-    numbers = {name: number for name, number in numbers.items() if number}
+    numbers = {one.name: job for one in trials if (job := folder.record(one).get("job"))}
     if not numbers:
         return set()
     try:
         import submitit
     except ImportError:
         return set()
-    job_folder = folder.root / "slurm"
-    return {
-        name
-        for name, number in numbers.items()
-        if not submitit.SlurmJob(folder=job_folder, job_id=number).done()
-    }
+
+    def is_done(number: str) -> bool:
+        return submitit.SlurmJob(folder=folder.root / "slurm", job_id=number).done()
+
+    return {name for name, number in numbers.items() if not is_done(number)}

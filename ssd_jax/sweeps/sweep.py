@@ -1,4 +1,4 @@
-"""A sweep: a sweep file on a config, in a folder, with what runs its trials and what it reports."""
+"""A sweep: the trials of a sweep file on a config, run in a folder and reported."""
 
 import logging
 import pathlib
@@ -7,19 +7,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ssd_jax.replacing import replacing
 from ssd_jax.sweeps import anchor_coverage, local, plan, report, results, slurm
-from ssd_jax.sweeps.folder import STATES, Progress, SweepFolder, seconds_left
+from ssd_jax.sweeps.folder import Progress, SweepFolder, counted, seconds_left
 from ssd_jax.train.metrics import duration
 
 log = logging.getLogger("ssd_jax")
 
 
 class Sweep:
-    """The trials of a sweep file, planned and checked before anything runs.
-
-    Attributes:
-        folder: where the trials write.
-    """
+    """The trials of a sweep file, planned and checked before anything runs."""
 
     def __init__(
         self,
@@ -41,12 +38,13 @@ class Sweep:
             base: that config as nested dicts.
             root: the sweep's folder.
             commands: the package of the commands: "launch", or "ssd_jax.launch" when installed.
-            overrides: the command line's own, which stand above the sweep file's.
+            overrides: the command line's overrides, which stand above the sweep file's.
             parallel: how many trials run at a time.
             cache: the folder of compiled programs, which all trials share; None means one in root.
 
         Raises:
-            ValueError: for what does not fit, or where the folder holds the runs of another sweep.
+            ValueError: for overrides that do not fit the config, a trial without a data set to
+                score on, or a folder that holds the runs of another sweep.
         """
         self._file, self._config, self._overrides = file, config_name, dict(overrides)
         self._commands, self._parallel = commands, parallel
@@ -81,7 +79,7 @@ class Sweep:
         runner.run(self._todo(retry))
 
     def run_on_slurm(self, options: Sequence[str], *, retry: bool = False) -> None:
-        """Runs them as jobs of a cluster, with submitit's parameters as NAME=VALUE."""
+        """Runs them as jobs of a cluster; the options are submitit's parameters as NAME=VALUE."""
         parameters = slurm.parse_options(options, parallel=self._parallel)
         executor = slurm.executor(self.folder.root / "slurm", parameters)
         slurm.run(self._todo(retry), self.folder, self.command, executor, ended=self._ended)
@@ -89,8 +87,7 @@ class Sweep:
     def status(self) -> str:
         """Returns how many trials are in each state, what runs, what failed, and the time left."""
         progress = self.progress()
-        counts = {state: sum(one.state == state for one in progress) for state in STATES}
-        lines = [", ".join(f"{number} {state}" for state, number in counts.items() if number)]
+        lines = [counted(progress)]
         for one in progress:
             if one.state in ("running", "stopped"):
                 lines.append(f"  {one.state}: {one.trial.name}, step {one.step} of {one.steps}")
@@ -120,21 +117,20 @@ class Sweep:
         if common := {**self._file.common, **self._overrides}:
             listed = ", ".join(f"{path}={value}" for path, value in common.items())
             notes.append(f"All trials: {listed}")
+        command = ["python", "-m", f"{self._commands}.sweep", *self.folder.arguments()]
         page = report.render(
             collected,
             progress,
             title=f"{pathlib.Path(self._file.path).stem} on {self._config}",
-            command=shlex.join(
-                ["python", "-m", f"{self._commands}.sweep", *self.folder.arguments()]
-            ),
+            command=shlex.join(command),
             best_command=best,
             left=self._left(progress),
             notes=notes,
         )
         path = self.folder.root / "report.html"
-        new = path.with_name("report.html.new")
-        new.write_text(page)
-        return new.replace(path)
+        with replacing(path) as aside:
+            aside.write_text(page)
+        return path
 
     def _train_arguments(self, trial: plan.Trial, workdir: pathlib.Path) -> list[str]:
         return [
@@ -157,19 +153,12 @@ class Sweep:
         return duration(seconds) if seconds else ""
 
     def _ended(self, trial: plan.Trial) -> None:
-        """Says how a trial ended, and writes the report."""
+        """Logs how a trial ended, and writes the report."""
         progress = self.progress()
         [one] = [each for each in progress if each.trial is trial]
         finished = sum(each.state == "finished" for each in progress)
-        left = self._left(progress)
-        log.info(
-            "%d of %d finished%s. %s: %s at step %d%s",
-            finished,
-            len(progress),
-            f", about {left} left" if left else "",
-            trial.name,
-            one.state,
-            one.step,
-            f": {one.reason}" if one.reason else "",
-        )
+        left = f", about {left} left" if (left := self._left(progress)) else ""
+        reason = f": {one.reason}" if one.reason else ""
+        end = f"{trial.name}: {one.state} at step {one.step}{reason}"
+        log.info("%d of %d finished%s. %s", finished, len(progress), left, end)
         self.write_report()

@@ -59,6 +59,14 @@ def test_a_sample_of_the_boxes(shapes_dir):
     assert set(map(tuple, drawn)) < set(map(tuple, boxes))
 
 
+def test_a_sample_on_an_input_is_in_pixels_and_has_areas():
+    boxes = np.array([[0.1, 0.2, 0.3, 0.6], [0.5, 0.1, 0.5, 0.9]], np.float32)  # the second: none
+    image = annotations.ImageBoxes("a", boxes, np.ones(2, int))
+    data = annotations.BoxSet("made", ("cat",), (image,), 0)
+    found = data.sample_on((100, 200), 10)  # 200 pixels wide
+    np.testing.assert_allclose(found, [[20, 20, 60, 60]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"images": []}', b"\xff\xfe"])
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "x.json"

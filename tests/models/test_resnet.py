@@ -5,7 +5,6 @@ import pytest
 
 from ssd_jax.models.resnet import ResNet, block_names
 from ssd_jax.models.style import Style
-from ssd_jax.models.transposed_convolution import TransposedConv
 
 NORMALISED = Style(batch_norm=True)
 
@@ -56,19 +55,3 @@ def test_the_two_forms_stride_in_different_places():
         outputs.append(model.apply(variables, x, train=False)["res3a"])
     assert outputs[0].shape == outputs[1].shape
     assert not np.allclose(*outputs)
-
-
-@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 1), (2, 1)])
-def test_a_deconvolution_adds_each_pixels_kernel_where_it_stands(kernel, stride):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, 3, 4, 5)).astype(np.float32)
-    model = TransposedConv(6, kernel, stride)
-    variables = model.init(jax.random.key(0), x)
-    weights = np.asarray(variables["params"]["kernel"])
-    expected = np.zeros((2, 2 * stride + kernel, 3 * stride + kernel, 6))
-    for i in range(3):
-        for j in range(4):
-            square = np.einsum("bi,rcio->brco", x[:, i, j], weights)
-            rows, columns = slice(i * stride, i * stride + kernel), slice(j * stride, None)
-            expected[:, rows, columns][:, :, :kernel] += square
-    np.testing.assert_allclose(model.apply(variables, x), expected, atol=1e-5)

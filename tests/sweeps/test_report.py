@@ -4,7 +4,7 @@ import re
 import pytest
 import sweep_runs
 
-from ssd_jax import sweeps
+from ssd_jax import html_page, sweeps
 from ssd_jax.sweeps import plots, report, results
 from ssd_jax.sweeps.folder import SweepFolder
 
@@ -176,7 +176,7 @@ def test_other_sweeps_have_a_figure_too(folder, overrides, panels):
         sweep_runs.write(folder, trial, 0.1 * i)
     [figure] = plots.draw(collect(folder, made)[0])
     assert sum(axes.get_visible() for axes in figure.axes) == panels
-    assert plots.png(figure).startswith(b"\x89PNG")
+    assert html_page.png(figure).startswith(b"\x89PNG")
 
 
 def test_hundreds_of_trials_and_none(folder):
