@@ -2,9 +2,9 @@
 
     PYTHONPATH=. python tests/train/wire.py [CONFIG [FLAG ...]]
 
-The gradients of 256 images are computed one by one and summed as that many devices would sum them: in
-a ring, which rounds after every addition, and in a tree. Two halves of the images tell how much a
-gradient differs from batch to batch.
+The gradients of 256 images are computed one by one and summed as that many devices would: in
+a ring, which rounds after every addition, and in a tree. Two halves of the images tell how much
+a gradient differs from batch to batch.
 """
 
 import sys
