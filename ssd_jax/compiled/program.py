@@ -111,4 +111,4 @@ def _abstract_batch(experiment: config.Experiment, size: int) -> Batch:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    return str(error).strip().partition("\n")[0].rstrip(".")

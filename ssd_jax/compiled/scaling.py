@@ -31,7 +31,7 @@ class Scaled(NamedTuple):
 
     chips: int
     seconds: float
-    waiting: float  # seconds of it that are spent in collectives and nothing else
+    waiting: float  # seconds of it that are spent in collectives
     efficiency: float  # of one chip's rate
     least_share: float  # of the images that a chip has: with fewer it would be LEAST_EFFICIENCY
 
@@ -108,16 +108,16 @@ def seconds_of(collective: Collective, chip: Chip, size: int) -> float:
 
 
 def waiting(collectives: Sequence[Collective], chip: Chip, compiled: int, chips: int) -> float:
-    """Returns the seconds of a step's collectives that run while nothing else does.
+    """Returns the seconds of a step's collectives, one after another.
 
+    What an asynchronous one hides behind the computation is not known, so none is taken to.
     A group of all the devices that the program was compiled for grows with them; a smaller one, as
     of BatchNorm, keeps its size. One in a loop of unknown length counts once.
     """
     total = 0.0
     for one in collectives:
-        if not one.is_async:
-            size = chips if one.group_size >= compiled else min(one.group_size, chips)
-            total += (one.times or 1) * seconds_of(one, chip, size)
+        size = chips if one.group_size >= compiled else min(one.group_size, chips)
+        total += (one.times or 1) * seconds_of(one, chip, size)
     return total
 
 
