@@ -108,7 +108,7 @@ def _mean_of_group(
         sums = jax.lax.psum(
             sums, sharding.AXIS, axis_index_groups=groups if size < shards else None
         )
-    return sums[0] / (count * size), sums[1] / (count * size)
+    return sums[0] / count / size, sums[1] / count / size
 
 
 def _forward(

@@ -25,7 +25,11 @@ def given(monkeypatch):
             monkeypatch.delenv(name)
 
     def set_flags(*words):
-        flags.FLAGS(["train", "--workdir=x", "--config=x", *words])
+        # One by one: other tests import commands whose flags are required.
+        flags.FLAGS.mark_as_parsed()
+        for word in words:
+            name, _, value = word.removeprefix("--").partition("=")
+            flags.FLAGS[name].parse(value or "true")
 
     with flagsaver.flagsaver():
         yield set_flags
