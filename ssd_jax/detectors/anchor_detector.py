@@ -57,7 +57,7 @@ class AnchorDetector:
         network = self.network
         predictions, _ = jax.eval_shape(
             lambda x: network.init_with_output(
-                jax.random.key(0), self.input.normalize(x), train=False
+                jax.random.key(0), self.input.standardize(x), train=False
             ),
             images,
         )
@@ -130,7 +130,7 @@ class AnchorDetector:
                 f"[B, {', '.join(map(str, expected))}], got {images.shape}"
             )
         predictions, updated = self.network.apply(
-            variables, self.input.normalize(images), train=train, mutable=["batch_stats"]
+            variables, self.input.standardize(images), train=train, mutable=["batch_stats"]
         )
         return predictions, updated.get("batch_stats", {})
 

@@ -28,11 +28,11 @@ class Input:
                 f"Input.channel_order: expected 'rgb' or 'bgr', got {self.channel_order!r}"
             )
 
-    def normalize(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
+    def standardize(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
         """Returns (images - mean) / scale in the order of the first convolution.
 
         Args:
             images: RGB, 0-255.
         """
-        normalized = (images - jnp.asarray(self.mean)) / jnp.asarray(self.scale)
-        return normalized if self.channel_order == "rgb" else normalized[..., ::-1]
+        standardized = (images - jnp.asarray(self.mean)) / jnp.asarray(self.scale)
+        return standardized if self.channel_order == "rgb" else standardized[..., ::-1]

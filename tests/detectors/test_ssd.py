@@ -176,9 +176,9 @@ def test_several_sizes_on_one_map(tiny):
 def test_input_is_normalised_in_rgb_and_then_reordered():
     images = jnp.array([[[[10.0, 20.0, 40.0]]]])
     spec = Input(mean=(8.0, 16.0, 32.0), scale=(1.0, 2.0, 4.0))
-    np.testing.assert_allclose(spec.normalize(images), [[[[2.0, 2.0, 2.0]]]])
+    np.testing.assert_allclose(spec.standardize(images), [[[[2.0, 2.0, 2.0]]]])
     spec = Input(mean=(9.0, 18.0, 37.0), channel_order="bgr")
-    np.testing.assert_allclose(spec.normalize(images), [[[[3.0, 2.0, 1.0]]]])
+    np.testing.assert_allclose(spec.standardize(images), [[[[3.0, 2.0, 1.0]]]])
 
 
 @pytest.mark.parametrize(
