@@ -65,17 +65,16 @@ def make_gradient(
         leaves, tree = jax.tree.flatten(params)
         is_frozen = jax.tree.leaves(frozen)
         trained = [x for x, fixed in zip(leaves, is_frozen, strict=True) if not fixed]
+        untrained = [x for x, fixed in zip(leaves, is_frozen, strict=True) if fixed]
 
-        def complete(values: list[Array], fixed_values: list[Array]) -> PyTree:
-            rest, fixed_rest = iter(values), iter(fixed_values)
-            return tree.unflatten([next(fixed_rest if fixed else rest) for fixed in is_frozen])
-
-        fixed = [x for x, is_fixed in zip(leaves, is_frozen, strict=True) if is_fixed]
+        def complete(trained: list[Array], untrained: list[Array]) -> PyTree:
+            values = {False: iter(trained), True: iter(untrained)}
+            return tree.unflatten([next(values[fixed]) for fixed in is_frozen])
 
         def totals(
             trained: list[Array], batch_stats: PyTree, batch: Batch
         ) -> tuple[tuple[Array, ...], tuple[_Sums, PyTree]]:
-            variables = {"params": complete(trained, fixed), "batch_stats": batch_stats}
+            variables = {"params": complete(trained, untrained), "batch_stats": batch_stats}
             images, targets = augmented(batch, key)
             predictions, batch_stats = detector.apply(variables, images, train=True)
             sums = detector.loss_sums(predictions, targets)
@@ -97,7 +96,7 @@ def make_gradient(
         gradients = _sum_over_devices(gradients, jnp.dtype(exchange.dtype))
         if exchange.average_statistics:
             batch_stats = jax.lax.pmean(batch_stats, AXIS)
-        return complete(gradients, [jnp.zeros_like(x) for x in fixed]), batch_stats, sums
+        return complete(gradients, [jnp.zeros_like(x) for x in untrained]), batch_stats, sums
 
     whole, split = PartitionSpec(), PartitionSpec(AXIS)
     gradient = jax.shard_map(
