@@ -160,8 +160,18 @@ class Run:
         number = rng.choice([signal.SIGKILL] * 4 + [signal.SIGTERM] * 3 + [signal.SIGHUP])
         return f"{signal.Signals(number).name} at {aim}", self.kill(aim, number, rng)
 
-    def kill(self, aim: str, number: int, rng: random.Random, *arguments: str) -> list[int]:
-        """Starts the run, sends a signal soon after what it aims at, and returns the end."""
+    def kill(
+        self,
+        aim: str,
+        number: int,
+        rng: random.Random,
+        *arguments: str,
+        delay: float | None = None,
+    ) -> list[int]:
+        """Starts the run, sends a signal after what it aims at, and returns the end.
+
+        The delay is in seconds; without one it is drawn, and the run may end before the signal.
+        """
         before = self._seen(aim)
         began = time.monotonic()
         running = self.start(*arguments)
@@ -171,7 +181,9 @@ class Run:
             if self._seen(aim) - before:
                 break
             time.sleep(0.002)
-        time.sleep(rng.choice((0.0, rng.uniform(0.0, 0.1), rng.uniform(0.0, 1.0))))
+        if delay is None:
+            delay = rng.choice((0.0, rng.uniform(0.0, 0.1), rng.uniform(0.0, 1.0)))
+        time.sleep(delay)
         victims = running if rng.random() < 0.3 else [rng.choice(running)]
         for process in victims:
             if process.poll() is None:

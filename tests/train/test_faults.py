@@ -46,7 +46,7 @@ def test_kills_leave_no_trace(whole, data, tmp_path):
         (soak.DETECTION, signal.SIGKILL),
         ("evaluation", signal.SIGTERM),
     ):
-        statuses = run.kill(aim, number, rng, *STEPS)
+        statuses = run.kill(aim, number, rng, *STEPS, delay=0.0)
         assert statuses in ([-number], [3]), run.said()
     run.finish(*STEPS)
     soak.assert_same(whole, run.workdir)
