@@ -117,50 +117,6 @@ def _lines(found: ImageDetections, category_ids: Sequence[int] | None) -> list[b
     return lines
 
 
-def read_coco_results(
-    path: pathlib.Path, *, category_ids: Sequence[int] | None = None
-) -> list[ImageDetections]:
-    """Reads detections in COCO's results format, image after image in the order of the file.
-
-    Images without detections are not in such a file, so they are not in the result.
-    `write_coco_results` explains the ids.
-
-    Raises:
-        ValueError: for a file of another format, or a category that is not among `category_ids`.
-    """
-    entries = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(entries, list):
-        raise ValueError(f"coco_results.read_coco_results: expected a list of detections in {path}")
-    label_of = None if category_ids is None else {c: i for i, c in enumerate(category_ids, start=1)}
-    rows: dict[str, list[tuple[list[float], float, int]]] = {}
-    for number, entry in enumerate(entries):
-        try:
-            image_id, category = str(entry["image_id"]), entry["category_id"]
-            x, y, width, height = entry["bbox"]
-            row = ([x, y, x + width, y + height], entry["score"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"coco_results.read_coco_results: expected image_id, category_id, bbox of four "
-                f"numbers and score, got {entry} as entry {number} of {path}"
-            ) from error
-        if label_of is not None and category not in label_of:
-            raise ValueError(
-                f"coco_results.read_coco_results: unknown category {category} in entry {number} of "
-                f"{path}"
-            )
-        label = category if label_of is None else label_of[category]
-        rows.setdefault(image_id, []).append((*row, label))
-    return [
-        ImageDetections(
-            image_id,
-            boxes_xyxy=np.array([box for box, _, _ in found], np.float64),
-            scores=np.array([score for _, score, _ in found], np.float64),
-            labels=np.array([label for _, _, label in found], np.int32),
-        )
-        for image_id, found in rows.items()
-    ]
-
-
 def _coco_image_id(image_id: str) -> int | str:
     """Returns COCO's number where the name is one; "000001", a file of VOC, stays as it is."""
     is_number = image_id.isdecimal() and str(int(image_id)) == image_id
