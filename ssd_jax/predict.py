@@ -15,7 +15,7 @@ from ssd_jax.checkpoints.trained import load
 from ssd_jax.data.images import place
 from ssd_jax.data.records import COCO_CATEGORY_IDS
 from ssd_jax.inference import ImageDetections, in_pixels, make_detect_step
-from ssd_jax.pretrained import class_names
+from ssd_jax.pretrained import released_classes
 from ssd_jax.sharding import data_mesh, put_batch, replicated
 
 
@@ -93,6 +93,6 @@ def _category_ids(experiment: config.Experiment) -> tuple[int, ...]:
     if experiment.category_ids:
         return experiment.category_ids
     names = experiment.class_names
-    if names == class_names.released(len(COCO_CATEGORY_IDS) + 1):
+    if names == released_classes.names(len(COCO_CATEGORY_IDS) + 1):
         return COCO_CATEGORY_IDS
     return tuple(range(1, len(names) + 1))

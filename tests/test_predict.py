@@ -6,7 +6,7 @@ import pytest
 from ssd_jax import config
 from ssd_jax.data import records
 from ssd_jax.predict import Predictor
-from ssd_jax.pretrained import class_names
+from ssd_jax.pretrained import released_classes
 from ssd_jax.train import loop
 
 
@@ -21,7 +21,7 @@ def category_ids(names, ids=()):
     return Predictor(experiment, {}, detector=NoDetector()).category_ids
 
 
-COCO = class_names.released(81)
+COCO = released_classes.names(81)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ COCO = class_names.released(81)
         (COCO, (), records.COCO_CATEGORY_IDS),
         (COCO[:79], (), tuple(range(1, 80))),
         (COCO, tuple(range(80)), tuple(range(80))),
-        (class_names.VOC, (), tuple(range(1, 21))),
+        (released_classes.VOC, (), tuple(range(1, 21))),
     ],
 )
 def test_the_ids_of_the_classes(names, ids, expected):

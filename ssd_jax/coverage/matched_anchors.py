@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from ssd_jax import config, draw
-from ssd_jax.data import images
 from ssd_jax.data.records import Record, Source
 from ssd_jax.detectors import anchor_spec
 from ssd_jax.ops import boxes, matching
@@ -44,8 +43,7 @@ def matched_anchors(
 
 def picture(record: Record, matched: MatchedAnchors, class_names: tuple[str, ...]) -> Image.Image:
     """Returns the picture with its objects, dashed, and their anchors in the class's colour."""
-    with images.memory_limit(None):  # it was decoded when the data set was prepared
-        pixels = images.decode(record.image)
+    pixels = record.decode()
     height, width = pixels.shape[:2]
     scale = np.array((width, height, width, height), np.float64)
     annotated = draw.draw_ground_truth(

@@ -11,7 +11,7 @@ from PIL import Image
 from ssd_jax import config
 from ssd_jax.coverage import groups, measure, page, tables
 from ssd_jax.coverage.annotations import BoxSet
-from ssd_jax.data import images, records
+from ssd_jax.data import records
 
 # The groups of a config that coverage depends on.
 _COUNTING_GROUPS = ("model.", "anchors.", "loss.")
@@ -43,8 +43,7 @@ def report(
     (folder / "coverage.json").write_text(json.dumps(values, indent=1) + "\n")
     picture = None
     if source is not None:
-        with images.memory_limit(None):  # it was decoded when the data set was prepared
-            picture = Image.fromarray(images.decode(source[0].image))
+        picture = Image.fromarray(source[0].decode())
     text = page.page(found, measured_on=measured_on, picture=picture)
     (folder / "coverage.html").write_text(text)
     return [table.terminal() for table in shown]

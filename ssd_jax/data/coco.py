@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from ssd_jax.data import coco_file, coco_layout, examples, json_fields, split_names
 from ssd_jax.data.class_names import check_chosen, check_known
-from ssd_jax.data.coco_file import Picture
+from ssd_jax.data.coco_file import ImageEntry
 from ssd_jax.data.examples import Example, Object, Problems
 
 
@@ -77,7 +77,7 @@ class CocoFolder:
         self._read_pictures[split] = read
 
     def _find_picture(
-        self, split: str, picture: Picture, problems: Problems
+        self, split: str, picture: ImageEntry, problems: Problems
     ) -> pathlib.Path | None:
         json_path = self._layout.files[split].path
         with problems.noted(json_path, picture.where):
@@ -91,27 +91,31 @@ class CocoFolder:
         return None
 
     def _read(
-        self, split: str, picture: Picture, path: pathlib.Path, problems: Problems
+        self, split: str, picture: ImageEntry, path: pathlib.Path, problems: Problems
     ) -> Example | None:
         json_path = self._layout.files[split].path
         with problems.noted(path):
             image, upright_size, orientation = examples.read_picture(path, picture.file_name)
             with problems.noted(json_path, picture.where):
                 size = picture.size or upright_size
-                frame = examples.frame_of_annotations(size, upright_size, orientation)
+                turn = examples.turn_of_annotations(size, upright_size, orientation)
                 return examples.make_example(
                     image_id=str(picture.image_id),
                     filename=picture.file_name,
                     image=image,
                     upright_size=upright_size,
                     annotated_size=size,
-                    frame=frame,
+                    turn=turn,
                     objects=self._objects(json_path, picture, size, problems),
                 )
         return None
 
     def _objects(
-        self, json_path: pathlib.Path, picture: Picture, size: tuple[int, int], problems: Problems
+        self,
+        json_path: pathlib.Path,
+        picture: ImageEntry,
+        size: tuple[int, int],
+        problems: Problems,
     ) -> list[Object]:
         names, objects = self._category_names, []
         for annotation in picture.annotations:

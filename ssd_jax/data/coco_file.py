@@ -32,7 +32,7 @@ class Annotation(NamedTuple):
     where: str
 
 
-class Picture(NamedTuple):
+class ImageEntry(NamedTuple):
     """An entry of `images` and what refers to it."""
 
     image_id: int | str
@@ -82,7 +82,7 @@ class CocoFile:
         """Returns how many annotations have an area of 0."""
         return sum(1 for a in self._annotations if isinstance(a, dict) and a.get("area") == 0)
 
-    def pictures(self, problems: Problems) -> Iterator[Picture]:
+    def pictures(self, problems: Problems) -> Iterator[ImageEntry]:
         """Yields the pictures in their order, and adds what cannot be used to `problems`."""
         entries, annotations = self._entries(problems)
         names, ids = defaultdict(set), defaultdict(set)  # by id, by name
@@ -107,7 +107,7 @@ class CocoFile:
                 seen.add(str(entry.image_id))
                 yield entry
 
-    def _entries(self, problems: Problems) -> tuple[list[Picture], dict[Any, list[Annotation]]]:
+    def _entries(self, problems: Problems) -> tuple[list[ImageEntry], dict[Any, list[Annotation]]]:
         """Returns the pictures, and a list for each id, which those with this id share."""
         entries, annotations = [], {}
         for number, image in enumerate(self._images, start=1):
@@ -122,7 +122,9 @@ class CocoFile:
                 if absent:
                     raise ValueError(f"no {', '.join(absent)}")
                 file_name = json_fields.text(fields, "file_name")
-                entries.append(Picture(image_id, file_name, _size(fields), annotations[image_id]))
+                entries.append(
+                    ImageEntry(image_id, file_name, _size(fields), annotations[image_id])
+                )
             except ValueError as error:
                 problems.add(self.path, error, where)
         return entries, annotations

@@ -140,7 +140,7 @@ def continuous_box(
     return inside
 
 
-def frame_of_annotations(
+def turn_of_annotations(
     annotated_size: tuple[int, int], upright_size: tuple[int, int], orientation: int
 ) -> int:
     """Returns the orientation that turns boxes onto the upright picture; 1 leaves them as they are.
@@ -206,13 +206,13 @@ def make_example(
     image: bytes,
     upright_size: tuple[int, int],
     annotated_size: tuple[int, int],
-    frame: int,
+    turn: int,
     objects: Sequence[Object],
 ) -> Example:
     """Gathers checked objects into an example, normalised and turned upright.
 
-    Their boxes refer to a picture of `annotated_size`, height and width, and `frame` is the result
-    of `frame_of_annotations`.
+    Their boxes refer to a picture of `annotated_size`, height and width, and `turn` is the result
+    of `turn_of_annotations`.
     """
     height, width = annotated_size
     boxes = np.array([item.box for item in objects], np.float64).reshape(-1, 4)
@@ -222,7 +222,7 @@ def make_example(
         image=image,
         height=upright_size[0],
         width=upright_size[1],
-        boxes_xyxy=turn_upright(boxes / (width, height, width, height), frame),
+        boxes_xyxy=turn_upright(boxes / (width, height, width, height), turn),
         labels=np.array([item.label for item in objects], np.int32),
         difficult=np.array([item.difficult for item in objects], bool),
         crowd=np.array([item.crowd for item in objects], bool),

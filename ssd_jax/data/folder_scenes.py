@@ -28,7 +28,7 @@ _NOISE = 12.0  # of the canvas, as a standard deviation in 0..255
 _HELD_OUT = ("test", "val", "valid", "validation")  # the first that is there is val
 
 
-class _Picture(NamedTuple):
+class _LabelledPicture(NamedTuple):
     where: str  # for an error
     source: bytes | pathlib.Path
     label: int  # from 0
@@ -92,7 +92,7 @@ class FolderScenes(Scenes):
     def _draw(
         self,
         rng: np.random.Generator,
-        pictures: list[_Picture],
+        pictures: list[_LabelledPicture],
         decoded: dict[int, np.ndarray | None],
         problems: Problems,
     ) -> tuple[np.ndarray, list[Object]]:
@@ -135,7 +135,7 @@ class FolderScenes(Scenes):
 
 def _find(
     folder: pathlib.Path, notes: list[str]
-) -> tuple[tuple[str, ...], dict[str, list[_Picture]]]:
+) -> tuple[tuple[str, ...], dict[str, list[_LabelledPicture]]]:
     """Returns the classes, and the pictures of each split."""
     if (folder / "features.json").is_file():
         return _find_in_tfds(folder)
@@ -175,9 +175,9 @@ def _class_folders(folder: pathlib.Path) -> tuple[str, ...]:
     return names
 
 
-def _list(folder: pathlib.Path, names: tuple[str, ...]) -> list[_Picture]:
+def _list(folder: pathlib.Path, names: tuple[str, ...]) -> list[_LabelledPicture]:
     return [
-        _Picture(str(path), path, label)
+        _LabelledPicture(str(path), path, label)
         for label, name in enumerate(names)
         if (folder / name).is_dir()
         for path in sorted((folder / name).iterdir())
@@ -185,7 +185,9 @@ def _list(folder: pathlib.Path, names: tuple[str, ...]) -> list[_Picture]:
     ]
 
 
-def _find_in_tfds(folder: pathlib.Path) -> tuple[tuple[str, ...], dict[str, list[_Picture]]]:
+def _find_in_tfds(
+    folder: pathlib.Path,
+) -> tuple[tuple[str, ...], dict[str, list[_LabelledPicture]]]:
     builder = tfds.builder_from_directory(folder)
     features, splits = builder.info.features, builder.info.splits
     held_out = next((name for name in ("test", "validation") if name in splits), None)
@@ -195,17 +197,17 @@ def _find_in_tfds(folder: pathlib.Path) -> tuple[tuple[str, ...], dict[str, list
             f"{folder} has {', '.join(features)} and {', '.join(splits)}"
         )
 
-    def pictures(split: str) -> list[_Picture]:
+    def pictures(split: str) -> list[_LabelledPicture]:
         rows = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
         return [
-            _Picture(f"{folder}, {split} {i}", row["image"], int(row["label"]))
+            _LabelledPicture(f"{folder}, {split} {i}", row["image"], int(row["label"]))
             for i, row in enumerate(rows)
         ]
 
     return tuple(features["label"].names), {"train": pictures("train"), "val": pictures(held_out)}
 
 
-def _decode(picture: _Picture, problems: Problems) -> np.ndarray | None:
+def _decode(picture: _LabelledPicture, problems: Problems) -> np.ndarray | None:
     with problems.noted(picture.where):
         source = picture.source
         return images.decode(source if isinstance(source, bytes) else plain_files.read(source))

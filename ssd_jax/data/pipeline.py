@@ -240,8 +240,7 @@ class _LoadBatch:
                 continue
             record = self.source[index]
             try:
-                with images.memory_limit(None):  # it was decoded when the data set was prepared
-                    image = images.decode(record.image, canvas_size=self.canvas_size)
+                image = record.decode(canvas_size=self.canvas_size)
             except ValueError as error:
                 where = f"pipeline: record {index} ({record.image_id})"
                 raise ValueError(f"{where}: {error}") from error

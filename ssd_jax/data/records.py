@@ -35,7 +35,7 @@ class Record(NamedTuple):
     """One picture and its objects, nothing dropped and nothing padded."""
 
     image_id: str
-    image: bytes  # encoded; `images.decode` reads it
+    image: bytes  # encoded
     height: int  # of the upright picture, in pixels
     width: int
     boxes_xyxy: np.ndarray  # float32[n, 4], normalised
@@ -43,6 +43,14 @@ class Record(NamedTuple):
     difficult: np.ndarray  # bool[n]
     crowd: np.ndarray  # bool[n]
     area: np.ndarray  # float32[n], pixels squared; of the mask where the format has one
+
+    def decode(self, *, canvas_size: tuple[int, int] | None = None) -> np.ndarray:
+        """Returns the picture as `images.decode` does, without a limit of memory.
+
+        It was decoded within the limit when the data set was prepared.
+        """
+        with images.memory_limit(None):
+            return images.decode(self.image, canvas_size=canvas_size)
 
     def boxes_in_pixels(self) -> np.ndarray:
         """Returns the boxes as float64[n, 4] in pixels, continuous: x1 - x0 is the width.

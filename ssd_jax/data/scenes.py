@@ -50,6 +50,6 @@ def encoded(
         image=stream.getvalue(),
         upright_size=pixels.shape[:2],
         annotated_size=pixels.shape[:2],
-        frame=1,
+        turn=1,
         objects=objects,
     )

@@ -99,14 +99,14 @@ class VocFolder:
                 if isinstance(annotation, Exception):
                     raise annotation
                 size = annotation.size or upright_size
-                frame = examples.frame_of_annotations(size, upright_size, orientation)
+                turn = examples.turn_of_annotations(size, upright_size, orientation)
                 return examples.make_example(
                     image_id=item.image_id,
                     filename=filename,
                     image=image,
                     upright_size=upright_size,
                     annotated_size=size,
-                    frame=frame,
+                    turn=turn,
                     objects=self._objects(xml_path, annotation, size, problems),
                 )
         return None

@@ -9,7 +9,7 @@ import rich.console
 from PIL import Image
 
 from ssd_jax import draw
-from ssd_jax.data import images, records
+from ssd_jax.data import records
 from ssd_jax.evaluate import coco_results, metrics, plots, voc_ap
 from ssd_jax.evaluate.ground_truth import GroundTruth
 from ssd_jax.inference import ImageDetections
@@ -60,8 +60,7 @@ class Evaluation(NamedTuple):
         for i in chosen:
             truth, found = self.ground_truths[i], self.detections[i]
             shown = found.scores >= SHOWN_SCORE
-            with images.memory_limit(None):  # it was decoded when the data set was prepared
-                pixels = images.decode(self.source[int(i)].image)
+            pixels = self.source[int(i)].decode()
             picture = draw.draw_ground_truth(pixels, truth.boxes_xyxy, truth.labels, names)
             kept = (found.boxes_xyxy[shown], found.labels[shown], found.scores[shown])
             pictures.append(draw.draw_detections(picture, *kept, names))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ssd_jax import config, detectors
-from ssd_jax.pretrained import class_names, mobilenet_ssd, refinedet, ssd
+from ssd_jax.pretrained import mobilenet_ssd, refinedet, released_classes, ssd
 from ssd_jax.pretrained.class_heads import is_class_head
 from ssd_jax.pretrained.released import Released, listed
 
@@ -78,8 +78,8 @@ def convert(
         experiment: of the network as configured here, with the family's overrides; its input and
             its classes are filled in.
         names: of the classes, without background, in the file's order; () for
-            `class_names.released`. Classes called `class_names.NOBODY` are not reported; their
-            logits stay, so that the others have the file's scores.
+            `released_classes.names`. Classes called `released_classes.NOBODY` are not reported;
+            their logits stay, so that the others have the file's scores.
         allow_partial: leave the class heads fresh where the file has another number of classes.
 
     Raises:
@@ -94,7 +94,7 @@ def convert(
             "cannot share; is this the right --model?"
         )
     num_classes = scores // boxes[0]
-    names = tuple(names) or class_names.released(num_classes)
+    names = tuple(names) or released_classes.names(num_classes)
     is_partial = len(names) + 1 != num_classes
     if is_partial and not allow_partial:
         raise ValueError(
@@ -103,7 +103,9 @@ def convert(
             "leave the class heads untrained"
         )
     kept = _check_names(names)
-    unreported = tuple(i for i, name in enumerate(names, start=1) if name == class_names.NOBODY)
+    unreported = tuple(
+        i for i, name in enumerate(names, start=1) if name == released_classes.NOBODY
+    )
     if is_partial:
         num_ours, unreported = len(kept) + 1, ()
     else:
@@ -159,7 +161,7 @@ def check_classes(model: str, imported: Imported) -> None:
 
 def _check_names(names: Sequence[str]) -> tuple[str, ...]:
     """Returns the names without NOBODY."""
-    kept = tuple(name for name in names if name != class_names.NOBODY)
+    kept = tuple(name for name in names if name != released_classes.NOBODY)
     if not kept:
         raise ValueError("--classes: expected the name of a class, all are left out")
     if twice := [name for name in kept if kept.count(name) > 1 or not name.strip()]:

@@ -27,7 +27,7 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _IGNORED = {"PROTO", "FRAME"}
 
 
-class Reader:
+class TensorUnpickler:
     """Reads the pickles of one file, one after the other.
 
     Attributes:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ssd_jax.weight_files import torch_tar, torch_values
 from ssd_jax.weight_files.budget import MOST_DIMENSIONS, Budget
-from ssd_jax.weight_files.tensor_pickle import Reader
+from ssd_jax.weight_files.tensor_pickle import TensorUnpickler
 from ssd_jax.weight_files.torch_values import Pairs, Parameter, Storage, Tensor, is_count
 from ssd_jax.weight_files.zip_members import Members, open_zip
 
@@ -50,7 +50,7 @@ def _open(members: Members, budget: Budget) -> tuple[Any, Bytes]:
     order = f"{folder}byteorder"
     if order in members and members.read(order) != b"little":
         raise ValueError("its numbers are big-endian")
-    content = Reader(io.BytesIO(members.read(found[0])), budget).read()
+    content = TensorUnpickler(io.BytesIO(members.read(found[0])), budget).read()
 
     @functools.cache
     def storage(key: str) -> bytes | None:
@@ -63,7 +63,7 @@ def _open(members: Members, budget: Budget) -> tuple[Any, Bytes]:
 def _open_legacy(data: bytes, budget: Budget) -> tuple[Any, Bytes]:
     """Returns the content of a file before 1.6, and what gives the bytes of a storage."""
     file = io.BytesIO(data)
-    reader = Reader(file, budget)
+    reader = TensorUnpickler(file, budget)
     magic = reader.read()
     if type(magic) is not int or magic != _MAGIC:
         raise ValueError("it does not begin as torch.save's files do")

@@ -10,7 +10,7 @@ from typing import Any
 
 from ssd_jax.weight_files import torch_values
 from ssd_jax.weight_files.budget import MOST_DIMENSIONS, Budget
-from ssd_jax.weight_files.tensor_pickle import Reader
+from ssd_jax.weight_files.tensor_pickle import TensorUnpickler
 from ssd_jax.weight_files.torch_values import Storage, Tensor, expect, is_count
 
 _MEMBERS = ("sys_info", "pickle", "tensors", "storages")
@@ -21,7 +21,9 @@ _BLOCK = 512
 def open_tar(data: bytes, budget: Budget) -> tuple[Any, Callable[[str], memoryview | None]]:
     """Returns what is pickled in a file's content, and what gives the bytes of a storage."""
     members = _members(data)
-    torch_values.expect_little_endian(Reader(io.BytesIO(members["sys_info"]), budget).read())
+    torch_values.expect_little_endian(
+        TensorUnpickler(io.BytesIO(members["sys_info"]), budget).read()
+    )
     storages, read = _storages(members["storages"], budget)
     known: dict[int, Storage | Tensor] = storages | _tensors(members["tensors"], storages, budget)
 
@@ -30,7 +32,7 @@ def open_tar(data: bytes, budget: Budget) -> tuple[Any, Callable[[str], memoryvi
             raise ValueError("it refers to a tensor that it does not hold")
         return known[int(said)]
 
-    content = Reader(io.BytesIO(members["pickle"]), budget, refer).read()
+    content = TensorUnpickler(io.BytesIO(members["pickle"]), budget, refer).read()
     return content, read.get
 
 
@@ -64,7 +66,7 @@ def _members(data: bytes) -> dict[str, memoryview]:
 def _storages(data: memoryview, budget: Budget) -> tuple[dict[int, Storage], dict[str, memoryview]]:
     """Returns the storages by their numbers, parts of others among them, and their bytes."""
     file = io.BytesIO(data)
-    reader = Reader(file, budget)
+    reader = TensorUnpickler(file, budget)
     storages: dict[int, Storage] = {}
     read: dict[str, memoryview] = {}
     for _ in range(_count(reader.read())):
@@ -95,7 +97,7 @@ def _storages(data: memoryview, budget: Budget) -> tuple[dict[int, Storage], dic
 
 def _tensors(data: memoryview, storages: dict[int, Storage], budget: Budget) -> dict[int, Tensor]:
     file = io.BytesIO(data)
-    reader = Reader(file, budget)
+    reader = TensorUnpickler(file, budget)
     tensors: dict[int, Tensor] = {}
     for _ in range(_count(reader.read())):
         key, storage, _ = _tuple(reader.read(), 3)

@@ -66,7 +66,7 @@ def make_example(
         image=encode(noise(*size)),
         upright_size=size,
         annotated_size=size,
-        frame=1,
+        turn=1,
         objects=objects,
     )
 

@@ -60,17 +60,17 @@ def test_boxes_turn_with_the_pixels(orientation):
     np.testing.assert_allclose(turned * (width, height, width, height), [expected], atol=1e-12)
 
 
-def test_the_size_in_the_annotation_tells_its_frame():
+def test_the_size_in_the_annotation_tells_how_to_turn_it():
     stored, upright = (40, 60), (60, 40)
-    assert examples.frame_of_annotations(upright, upright, 6) == 1
-    assert examples.frame_of_annotations(stored, upright, 6) == 6
+    assert examples.turn_of_annotations(upright, upright, 6) == 1
+    assert examples.turn_of_annotations(stored, upright, 6) == 6
     # Half a turn and squares cannot be told: what viewers show is meant.
-    assert examples.frame_of_annotations((40, 60), (40, 60), 3) == 1
-    assert examples.frame_of_annotations((50, 50), (50, 50), 8) == 1
+    assert examples.turn_of_annotations((40, 60), (40, 60), 3) == 1
+    assert examples.turn_of_annotations((50, 50), (50, 50), 8) == 1
     with pytest.raises(ValueError, match="annotation says 60 x 40, the picture is 40 x 60"):
-        examples.frame_of_annotations(stored, upright, 1)
+        examples.turn_of_annotations(stored, upright, 1)
     with pytest.raises(ValueError, match="annotation says 61 x 40, the picture is 60 x 40"):
-        examples.frame_of_annotations((40, 61), (40, 60), 1)
+        examples.turn_of_annotations((40, 61), (40, 60), 1)
 
 
 def test_boxes_are_normalised():

@@ -58,7 +58,7 @@ def test_annotated_corners_come_back_exactly_from_float32(tmp_path):
         image=encode(noise(1, 1)),
         upright_size=size,
         annotated_size=size,
-        frame=1,
+        turn=1,
         objects=[examples.Object(box, label=0, area=1.0) for box in corners],
     )
     preparation.prepare(ListDataset({"train": [written]}), name="pets", data_dir=tmp_path)

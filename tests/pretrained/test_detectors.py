@@ -16,7 +16,7 @@ from ssd_jax import config
 from ssd_jax import detectors as our_detectors
 from ssd_jax import weight_files as files
 from ssd_jax.checkpoints import detector_file
-from ssd_jax.pretrained import class_names, detectors
+from ssd_jax.pretrained import detectors, released_classes
 
 GOLDENS = np.load(pathlib.Path(__file__).parent / "goldens" / "caffe.npz")
 PAIRS = [(model, family) for model, families in detectors.FAMILIES.items() for family in families]
@@ -54,13 +54,13 @@ def test_other_files_and_other_models_are_refused():
 
 
 def test_names_of_classes():
-    assert class_names.released(21)[14] == "person"
-    assert class_names.released(81)[:2] == ("person", "bicycle")
-    assert class_names.released(81)[-1] == "toothbrush"
-    numbered = class_names.released(91)  # 12 is a street sign, which nobody annotated
-    assert numbered[10:13] == ("fire hydrant", class_names.NOBODY, "stop sign")
-    assert numbered.count(class_names.NOBODY) == 10
-    assert class_names.released(3) == ("class 1", "class 2")
+    assert released_classes.names(21)[14] == "person"
+    assert released_classes.names(81)[:2] == ("person", "bicycle")
+    assert released_classes.names(81)[-1] == "toothbrush"
+    numbered = released_classes.names(91)  # 12 is a street sign, which nobody annotated
+    assert numbered[10:13] == ("fire hydrant", released_classes.NOBODY, "stop sign")
+    assert numbered.count(released_classes.NOBODY) == 10
+    assert released_classes.names(3) == ("class 1", "class 2")
 
 
 def imported(name, **options):

@@ -28,7 +28,7 @@ _COCO = {
 }
 
 
-def released(num_classes: int) -> tuple[str, ...]:
+def names(num_classes: int) -> tuple[str, ...]:
     """Returns the names of a file's classes, background left out.
 
     Args:
