@@ -42,7 +42,7 @@ def cluster():
     if shutil.which("sbatch") is None:
         pytest.skip("no sbatch here: SLURM is not installed")
     nodes = subprocess.run(
-        ["sinfo", "--noheader", "--Node", "--states=idle", "--format=%n"],
+        ["sinfo", "--noheader", "--Node", "--states=idle", "--format=%N"],
         capture_output=True,
         text=True,
         check=False,
